@@ -1,0 +1,52 @@
+"""Clustering and decomposition of images into learned, transformed sprites.
+
+Public names are loaded on first use (PEP 562), so that importing the package
+costs nothing and does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sklearn_sprites import datasets, exceptions, metrics, testing
+    from sklearn_sprites._clustering import SpriteClustering
+    from sklearn_sprites._engine.settings import ClonePerturb, Swap
+    from sklearn_sprites.display import ReconstructionDisplay, SpriteDisplay
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClonePerturb",
+    "ReconstructionDisplay",
+    "SpriteClustering",
+    "SpriteDisplay",
+    "Swap",
+    "__version__",
+    "datasets",
+    "exceptions",
+    "metrics",
+    "testing",
+]
+
+_SUBMODULES = ("datasets", "exceptions", "metrics", "testing")
+_HOMES = {
+    "ClonePerturb": "sklearn_sprites._engine.settings",
+    "ReconstructionDisplay": "sklearn_sprites.display",
+    "SpriteClustering": "sklearn_sprites._clustering",
+    "SpriteDisplay": "sklearn_sprites.display",
+    "Swap": "sklearn_sprites._engine.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

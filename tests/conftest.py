@@ -1,0 +1,14 @@
+import os
+
+import pytest
+
+os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="device that the tests fit on")
+
+
+@pytest.fixture
+def device(request):
+    return request.config.getoption("--device")
