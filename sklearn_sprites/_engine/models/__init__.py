@@ -1,0 +1,1 @@
+"""Models made of modules and ops."""

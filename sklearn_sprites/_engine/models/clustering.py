@@ -1,0 +1,219 @@
+"""One object per image: transformed sprites, opaque or over backgrounds."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.modules.heads import GroupedHead
+from sklearn_sprites._engine.modules.transformations import make_sequence
+from sklearn_sprites._engine.ops.color import apply_color, solve_color, solve_layers
+from sklearn_sprites._engine.ops.compositing import over, softclip
+from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.spec import COLORS, ModelSpec, parameter_count
+
+ROWS_AT_ONCE = 2048  # candidates rendered together: bounds memory, not the result
+
+
+@dataclass(frozen=True)
+class Description:
+    """Parameters that the network predicts: name -> (B, K, p) and (B, M, p)."""
+
+    params: dict[str, Tensor]
+    background_params: dict[str, Tensor]
+
+
+class Drawn(NamedTuple):
+    """Candidates as drawn: image (m, C, H, W), alpha, and the colors in use."""
+
+    image: Tensor
+    alpha: Tensor | None  # (m, 1, H, W)
+    color: Tensor  # (m, C, 2)
+    background_color: Tensor  # (m, C, 2)
+
+
+def color_of(names: tuple[str, ...]) -> str | None:
+    """The color transformation among `names`, if any."""
+    return next((name for name in names if name in COLORS), None)
+
+
+class ClusteringModel(nn.Module):
+    """K sprites, M backgrounds, and the network that says how an image draws them.
+
+    Letters: B images, K sprites, M backgrounds, C channels, D sprite channels, H W
+    image, P pixels, m candidates (an image, a sprite and a background each).
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        sprites: Tensor,
+        backgrounds: Tensor,
+        encoder: tuple[nn.Module, int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.sprites = nn.Parameter(sprites)  # (K, D, H, W)
+        self.backgrounds = nn.Parameter(backgrounds)  # (M, C, H, W)
+        self.encoder, n_features = encoder
+        names, behind = spec.transformations, spec.background_transformations
+        self.heads = self._heads(names, spec.n_sprites, n_features, generator)
+        self.background_heads = self._heads(
+            behind, spec.n_backgrounds, n_features, generator
+        )
+        self.padding = "zeros" if spec.is_layered else "border"
+        size, device = (spec.height, spec.width), sprites.device
+        self.sequence = make_sequence(names, *size, self.padding, device)
+        self.background_sequence = make_sequence(behind, *size, "border", device)
+
+    def _heads(
+        self, names: tuple[str, ...], groups: int, features: int, generator
+    ) -> nn.ModuleDict:
+        solved = COLORS if self.spec.color == "solve" else ()
+        return nn.ModuleDict(
+            {
+                name: GroupedHead(
+                    features,
+                    groups,
+                    parameter_count(name, self.spec.channels),
+                    generator,
+                )
+                for name in names
+                if groups and name not in solved
+            }
+        )
+
+    def describe(self, images: Tensor, active: frozenset[str]) -> Description:
+        """Predict the parameters of the active transformations of (B, C, H, W)."""
+        wanted = [n for n in self.heads if n in active]
+        behind = [n for n in self.background_heads if n in active]
+        if not wanted and not behind:
+            return Description({}, {})
+        features = self.encoder(images)
+        return Description(
+            {n: self.heads[n](features) for n in wanted},
+            {n: self.background_heads[n](features) for n in behind},
+        )
+
+    def draw(
+        self,
+        images: Tensor,
+        rows: Tensor,
+        sprites: Tensor,
+        behind: Tensor,
+        description: Description,
+        active: frozenset[str],
+        noise: Tensor | None = None,
+    ) -> Drawn:
+        """Draw candidates.
+
+        Parameters
+        ----------
+        images : (B, C, H, W), what is to be explained: colors are solved against it.
+        rows, sprites, behind : (m,), a candidate's image, sprite and background.
+        description : parameters predicted for the images.
+        active : names of the transformations in use.
+        noise : (1, 1, H, W) added to masks in training.
+        """
+        params = {n: v[rows, sprites] for n, v in description.params.items()}
+        spatial = {n: v for n, v in params.items() if n not in COLORS}
+        canvas = pad_to_canvas(self.sprites, self.padding).index_select(0, sprites)
+        drawn = self.sequence.apply(canvas, spatial)  # (m, D, H, W)
+        target = images.index_select(0, rows)
+        if not self.spec.is_layered:
+            return self._recolor(drawn, target, params, active)
+        behind_params = {
+            n: v[rows, behind] for n, v in description.background_params.items()
+        }
+        back = self._draw_background(behind, behind_params)
+        if noise is not None:
+            drawn = torch.cat([drawn[:, :-1], drawn[:, -1:] + noise], 1)
+        return self._compose(drawn, back, target, params, behind_params, active)
+
+    def _draw_background(self, behind: Tensor, params: dict[str, Tensor]) -> Tensor:
+        spatial = {n: v for n, v in params.items() if n not in COLORS}
+        canvas = pad_to_canvas(self.backgrounds, "border").index_select(0, behind)
+        return self.background_sequence.apply(canvas, spatial)
+
+    def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> int:
+        """How many numbers per channel are solved: none, a gain, a gain and a bias."""
+        name = color_of(names)
+        if self.spec.color != "solve" or name not in active:
+            return 0
+        return 2 if name == "color" else 1
+
+    def _predicted_color(self, params: dict[str, Tensor], like: Tensor) -> Tensor:
+        """Predicted colors (m, C, 2), zeros where there are none."""
+        if "color" in params:
+            return params["color"].view(len(like), -1, 2)
+        zeros = like.new_zeros((*like.shape[:2], 2))
+        if "linear_color" in params:
+            return torch.stack([params["linear_color"], zeros[..., 1]], -1)
+        return zeros
+
+    def _recolor(self, drawn, target, params, active) -> Drawn:
+        flat = drawn.flatten(2)
+        freedom = self._freedom(self.spec.transformations, active)
+        if freedom:
+            # At the optimum the loss does not change with the colors to first order,
+            # so no gradient needs to pass through the solution.
+            with torch.no_grad():
+                color = solve_color(flat, target.flatten(2), with_bias=freedom == 2)
+        else:
+            color = self._predicted_color(params, drawn)
+        if freedom or any(name in COLORS for name in params):
+            drawn = apply_color(flat, color).view_as(drawn)
+        return Drawn(drawn, None, color, torch.zeros_like(color))
+
+    def _compose(self, drawn, back, target, params, behind_params, active) -> Drawn:
+        front, alpha = drawn[:, :-1].flatten(2), softclip(drawn[:, -1:].flatten(2))
+        behind = back.flatten(2)
+        spec = self.spec
+        freedoms = [
+            self._freedom(spec.transformations, active),
+            self._freedom(spec.background_transformations, active),
+        ]
+        color = self._predicted_color(params, front)
+        back_color = self._predicted_color(behind_params, behind)
+        if any(freedoms):
+            with torch.no_grad():
+                color, back_color = solve_layers(
+                    [front, behind], [alpha, 1 - alpha], freedoms, target.flatten(2)
+                )
+        composite = over(
+            apply_color(front, color), alpha, apply_color(behind, back_color)
+        )
+        shape = target.shape
+        mask = alpha.view(len(target), 1, *shape[2:])
+        return Drawn(composite.view(shape), mask, color, back_color)
+
+    @torch.no_grad()
+    def errors(
+        self,
+        images: Tensor,
+        candidates: Tensor,
+        description: Description,
+        active: frozenset[str],
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Squared errors, summed over an image, of candidate sprites.
+
+        candidates (B, S) holds sprites; the result is (B, S, max(M, 1)).
+        """
+        n_behind = max(self.spec.n_backgrounds, 1)
+        shape = (*candidates.shape, n_behind)
+        device = images.device
+        rows = torch.arange(len(images), device=device)[:, None, None].expand(shape)
+        behind = torch.arange(n_behind, device=device).expand(shape)
+        pairs = torch.stack(
+            [rows, candidates[..., None].expand(shape), behind]
+        ).flatten(1)
+        parts = []
+        for chunk in pairs.split(ROWS_AT_ONCE, 1):
+            drawn = self.draw(images, *chunk, description, active, noise)
+            parts.append(
+                (drawn.image - images[chunk[0]]).square().flatten(1).sum(1)
+            )
+        return torch.cat(parts).view(shape)

@@ -1,0 +1,1 @@
+"""Where parameters live: encoders, heads, sprites."""

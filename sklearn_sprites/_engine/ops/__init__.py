@@ -1,0 +1,1 @@
+"""Pure functions of tensors: no module, no device literal, no global randomness."""

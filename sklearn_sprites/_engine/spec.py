@@ -1,0 +1,101 @@
+"""What a network is made of, as plain values that fit into JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+COLORS = ("color", "linear_color")
+RIGID = ("translation", "position", "rotation", "similarity", "affine", "projective")
+WARPS = (*RIGID, "thin_plate_spline")
+TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "morphological")
+ENCODERS = ("small", "resnet20", "resnet32", "resnet18")
+
+SMALLEST_SIDE = 4  # below this many pixels nothing can be warped
+SPLINE_GRID = 4  # control points per side of a thin-plate spline
+MORPHOLOGICAL_KERNEL = 7
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A clustering network, described completely.
+
+    ``transformations`` are in the order in which they are applied to a sprite, from
+    the sprite's frame to the image; ``color`` says whether gains and biases are
+    solved by least squares or predicted by the network.
+    """
+
+    n_sprites: int
+    n_backgrounds: int
+    channels: int
+    height: int
+    width: int
+    transformations: tuple[str, ...]
+    background_transformations: tuple[str, ...] = ()
+    color: str = "solve"
+    encoder: str = "small"
+
+    def __post_init__(self) -> None:
+        """Drop identities; refuse names that do not exist."""
+        for field in ("transformations", "background_transformations"):
+            names = getattr(self, field)
+            unknown = [name for name in names if name not in TRANSFORMATIONS]
+            if unknown:
+                raise ValueError(
+                    f"{field}={names!r} contains {unknown[0]!r}; valid names are "
+                    f"{', '.join(TRANSFORMATIONS)}."
+                )
+            kept = tuple(name for name in names if name != "identity")
+            object.__setattr__(self, field, kept)
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether sprites carry alpha and lie over backgrounds."""
+        return self.n_backgrounds > 0
+
+    @property
+    def sprite_channels(self) -> int:
+        """Channels of a sprite: the image's, and alpha where there is a background."""
+        return self.channels + (1 if self.is_layered else 0)
+
+    @property
+    def is_kmeans(self) -> bool:
+        """Whether nothing is transformed and nothing lies behind: plain k-means."""
+        return not self.transformations and not self.is_layered
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a dictionary that survives a round trip through JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelSpec":
+        """The inverse of :meth:`to_dict`; lists become tuples again."""
+        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**frozen)
+
+
+def parameter_count(name: str, channels: int) -> int:
+    """Number of parameters of one transformation of an image with `channels`."""
+    counts = {
+        "identity": 0,
+        "color": 2 * channels,
+        "linear_color": channels,
+        "translation": 2,
+        "position": 3,
+        "rotation": 1,
+        "similarity": 4,
+        "affine": 6,
+        "projective": 8,
+        "thin_plate_spline": 2 * SPLINE_GRID**2,
+        "morphological": 1 + MORPHOLOGICAL_KERNEL**2,
+    }
+    return counts[name]
+
+
+def auto_transformations(
+    height: int, width: int, channels: int, n_backgrounds: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The default sequences (sprites, backgrounds) for images of this kind."""
+    if min(height, width) < SMALLEST_SIDE:
+        return (), ()
+    color = ("color",) if channels > 1 or n_backgrounds else ()
+    sprites = (*color, "affine", "thin_plate_spline")
+    return sprites, (color if n_backgrounds else ())

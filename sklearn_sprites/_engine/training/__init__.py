@@ -1,0 +1,1 @@
+"""Learning: the start, the gradient loop, reassignment, and their schedules."""
