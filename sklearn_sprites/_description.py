@@ -1,0 +1,96 @@
+"""From parameters and the shape of images to a description of the network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.records import FittedModel
+from sklearn_sprites._engine.spec import SMALLEST_SIDE, ModelSpec, auto_transformations
+from sklearn_sprites._validation import Scaling, Shape
+
+Names = str | Sequence[str]
+SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says otherwise
+
+
+def resolve_layers(
+    n_backgrounds: int, sprites: Names, backgrounds: Names, shape: Shape
+) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """Number of backgrounds, and transformations of sprites and of backgrounds.
+
+    `"auto"` goes by the size and channels of the images. Where a side is below
+    `SMALLEST_SIDE` pixels there is no picture, only numbers: nothing is transformed
+    and nothing lies behind.
+    """
+    height, width, channels = shape
+    if min(height, width) < SMALLEST_SIDE:
+        return 0, (), ()
+    auto = auto_transformations(height, width, channels, n_backgrounds)
+    chosen = [
+        default if isinstance(names, str) else tuple(names)
+        for names, default in zip((sprites, backgrounds), auto, strict=True)
+    ]
+    return int(n_backgrounds), chosen[0], chosen[1] if n_backgrounds else ()
+
+
+def stages_of(curriculum: Any, spec: ModelSpec) -> Any:
+    """A named curriculum as it is; stages checked against what the model has."""
+    if isinstance(curriculum, str):
+        return curriculum
+    has = {*spec.transformations, *spec.background_transformations}
+    stages = tuple(tuple(stage) for stage in curriculum)
+    for name in (name for stage in stages for name in stage):
+        if has and name not in {"identity", *has}:
+            raise ValueError(
+                f"curriculum={curriculum!r} contains {name!r}, which is not among "
+                f"transformations={spec.transformations!r}."
+            )
+    return tuple(tuple(name for name in stage if name in has) for stage in stages)
+
+
+def given_sprites(
+    init: Any, spec: ModelSpec, scaling: Scaling, owner: str
+) -> NDArray | None:
+    """Sprites given by the user, (K, C or C+1, H, W) in model units; None if a rule."""
+    if isinstance(init, str):
+        return None
+    sprites = np.asarray(init, dtype=np.float64)
+    size = (spec.n_sprites, spec.height, spec.width)
+    accepted = [
+        *([size] if spec.channels == 1 else []),
+        (*size, spec.channels),
+        (spec.n_sprites, spec.height * spec.width * spec.channels),
+        *([(*size, spec.channels + 1)] if spec.is_layered else []),
+    ]
+    if sprites.shape not in accepted:
+        raise ValueError(
+            f"init of shape {sprites.shape} does not fit; {owner} expects one of "
+            f"{', '.join(str(shape) for shape in accepted)}."
+        )
+    if not np.isfinite(sprites).all():
+        raise ValueError("init contains NaN or infinity.")
+    return _to_model(sprites.reshape(*size, -1), spec, scaling)
+
+
+def _to_model(sprites: NDArray, spec: ModelSpec, scaling: Scaling) -> NDArray:
+    """(K, H, W, C or C+1) in the user's units, opaque where alpha is missing."""
+    colors = scaling.to_model(sprites[..., : spec.channels])
+    alpha = sprites[..., spec.channels :].astype(np.float32)
+    if spec.is_layered and alpha.shape[-1] == 0:
+        alpha = np.ones_like(colors[..., :1])
+    both = np.concatenate([colors, alpha], axis=-1)
+    return np.ascontiguousarray(both.transpose(0, 3, 1, 2))
+
+
+def warm_model(fitted: FittedModel, spec: ModelSpec) -> FittedModel:
+    """The last fit's model, if parameters and images still describe its network."""
+    before, now = fitted.spec.to_dict(), spec.to_dict()
+    for name in now:
+        if before[name] != now[name]:
+            raise ValueError(
+                f"warm_start=True continues the last fit, but "
+                f"{SPEC_WORDS.get(name, name)} was {before[name]!r} and is "
+                f"{now[name]!r} now; use warm_start=False to start again."
+            )
+    return fitted

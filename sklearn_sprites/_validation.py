@@ -1,0 +1,279 @@
+"""Images in any accepted form, validated; all use of scikit-learn's private names.
+
+Every form of input is brought to two views of the same numbers: the flat one,
+``(n_samples, H * W * C)``, that scikit-learn's own validators see, and the batch
+``(n, C, H, W)``, float32, that the engine sees.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import validate_data
+
+__all__ = [
+    "HasMethods",
+    "Images",
+    "Interval",
+    "InvalidParameterError",
+    "Scaling",
+    "StrOptions",
+    "check_images",
+    "check_parameters",
+    "seed_sequence",
+]
+
+Shape = tuple[int, int, int]  # (H, W, C)
+
+MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
+SMALLEST_RANGE = 2.0**-8  # floats in [0, 1] that span less are scaled all the same
+LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
+ROWS = 1024  # converted at a time, to keep the float64 copy small
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Model units = (value - offset) / scale, computed in float64."""
+
+    offset: float
+    scale: float
+
+    @classmethod
+    def of(cls, flat: NDArray, owner: str) -> "Scaling":
+        """The rule: by dtype, else as it is in [0, 1], else by the range of values."""
+        if flat.dtype in (np.uint8, np.uint16):
+            return cls(0.0, float(np.iinfo(flat.dtype).max))
+        low, high = float(flat.min()), float(flat.max())
+        if not math.isfinite(high - low):
+            raise ValueError(
+                f"X has a value range too large for {owner}: from {low} to {high}."
+            )
+        if high == low:
+            return cls(0.0, max(abs(low), 1.0))
+        if low >= 0 and high <= 1 and high - low >= SMALLEST_RANGE:
+            return cls(0.0, 1.0)
+        return cls(low, high - low)
+
+    def to_model(self, values: NDArray) -> NDArray:
+        """Values in the user's units -> float32 in model units, same shape."""
+        out = np.empty(values.shape, dtype=np.float32)
+        for start in range(0, len(values), ROWS):
+            with np.errstate(over="ignore"):
+                part = values[start : start + ROWS].astype(np.float64)
+                part = (part - self.offset) / self.scale
+            if np.abs(part).max(initial=0.0) > LARGEST_VALUE:
+                raise ValueError(
+                    "X has a value range too large: some values are too far from "
+                    f"[{self.offset}, {self.offset + self.scale}], seen in fit."
+                )
+            out[start : start + ROWS] = part
+        return out
+
+    def to_user(self, values: NDArray) -> NDArray:
+        """Model units -> float64 in the user's units, same shape."""
+        return values.astype(np.float64) * self.scale + self.offset
+
+
+@dataclass(frozen=True)
+class Images:
+    """Validated images: the flat view, (n, H * W * C), and the shape of one image."""
+
+    flat: NDArray
+    shape: Shape
+
+    def batch(self, scaling: Scaling) -> NDArray:
+        """Float32 in model units, (n, C, H, W), contiguous, writable, a copy."""
+        pixels = scaling.to_model(self.flat).reshape(-1, *self.shape)
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def check_images(
+    estimator: Any, X: Any, *, image_shape: Any = None, fitted: Shape | None = None
+) -> Images:
+    """Validate X; set `n_features_in_` and `feature_names_in_`, or compare with them.
+
+    ``fitted`` is the shape of the images seen in fit, or None in fit, where a given
+    ``image_shape`` or else the width of flat input decides.
+    """
+    owner = type(estimator).__name__
+    if image_shape is not None:
+        _check_image_shape(image_shape, owner)
+    X = _as_array(X, owner)
+    wanted = _three(image_shape) if image_shape is not None and not fitted else fitted
+    X, shape = _flatten(X, wanted, owner)
+    kind = getattr(getattr(X, "dtype", None), "kind", "f")
+    flat = validate_data(
+        estimator,
+        X,
+        reset=fitted is None,
+        dtype="numeric" if kind in "biufcO" else np.float64,
+    )
+    _check_kind(flat, owner)
+    shape = shape or wanted or shape_of_width(flat.shape[1])
+    _check_width(wanted, flat.shape[1])
+    if wanted is not None and shape != wanted:
+        told = f"{owner} was fitted on images" if fitted else "image_shape asks for one"
+        raise ValueError(
+            f"X has images of shape {shape} (H, W, C), but {told} of shape {wanted}."
+        )
+    return Images(flat, shape)
+
+
+def shape_of_width(width: int) -> Shape:
+    """Shape of a flat image: a gray square, an RGB square, or a strip."""
+    for channels in (1, 3):
+        side = math.isqrt(width // channels)
+        if channels * side * side == width:
+            return side, side, channels
+    return 1, width, 1
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise InvalidParameterError unless every parameter meets its constraints."""
+    validate_parameter_constraints(
+        estimator._parameter_constraints,
+        estimator.get_params(deep=False),
+        caller_name=type(estimator).__name__,
+    )
+
+
+def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+    """Root of all randomness of a fit; draws from a RandomState, never from NumPy's.
+
+    ``None`` takes entropy from the operating system, so that the process's own
+    generators stay as they are.
+    """
+    if random_state is None:
+        return np.random.SeedSequence()
+    if isinstance(random_state, Integral):
+        return np.random.SeedSequence(int(random_state))
+    words = random_state.randint(0, 2**32, size=4, dtype=np.uint32)
+    return np.random.SeedSequence([int(word) for word in words])
+
+
+def _check_image_shape(image_shape: Any, owner: str) -> None:
+    valid = (
+        isinstance(image_shape, tuple)
+        and len(image_shape) in (2, 3)
+        and all(isinstance(n, Integral) and n > 0 for n in image_shape)
+    )
+    if not valid:
+        raise InvalidParameterError(
+            f"The 'image_shape' parameter of {owner} must be None or a tuple of 2 or 3 "
+            f"positive ints, (H, W) or (H, W, C). Got {image_shape!r} instead."
+        )
+
+
+def _three(shape: tuple) -> Shape:
+    height, width, *channels = (int(n) for n in shape)
+    return height, width, channels[0] if channels else 1
+
+
+def _as_array(X: Any, owner: str) -> Any:
+    """Tensors, image lists and arrays as plain arrays; anything else untouched."""
+    if type(X).__module__.partition(".")[0] == "torch":
+        X = _from_tensor(X)
+    elif isinstance(X, list | tuple) and len(X) > 0:
+        X = _from_list(X)
+    if isinstance(X, np.ma.MaskedArray):
+        if np.ma.getmaskarray(X).any():
+            raise ValueError(
+                f"X has masked values, which {owner} does not support; fill them "
+                "first, for example with X.filled(0)."
+            )
+        X = X.data
+    if isinstance(X, np.ndarray):
+        _check_kind(X, owner, refused="mMV")
+    return X
+
+
+def _from_tensor(X: Any) -> NDArray:
+    X = X.detach().cpu()
+    if str(X.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds it exactly
+        X = X.float()
+    return X.numpy()
+
+
+def _from_list(images: Any) -> Any:
+    """Lists of pictures or arrays as one array; lists of numbers untouched."""
+    if _depth(images[0]) < 2:
+        return images
+    arrays = [np.asarray(_plain_mode(image)) for image in images]
+    for array in arrays:
+        if array.shape != arrays[0].shape:
+            raise ValueError(
+                "X is a list of images of different sizes, first "
+                f"{arrays[0].shape} and {array.shape}; bring them to one size, for "
+                "example with sklearn_sprites.datasets.load_image_folder(size=...)."
+            )
+    return np.stack(arrays)
+
+
+def _depth(item: Any) -> int:
+    """Axes of a picture, an array, or nested lists; 0 for anything else."""
+    if isinstance(item, list | tuple):
+        return 1 + _depth(item[0]) if item else 1
+    if getattr(item, "mode", None) is not None and not isinstance(item, np.ndarray):
+        return 2
+    return len(getattr(item, "shape", ()))
+
+
+def _plain_mode(image: Any) -> Any:
+    """Pictures with a palette or printing inks as RGB; others untouched."""
+    if getattr(image, "mode", None) in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+        return image.convert("RGB")
+    return image
+
+
+def _check_kind(array: NDArray, owner: str, refused: str = "mMVSUO") -> None:
+    """Refuse dtypes that hold no pixel values (by `dtype.kind`)."""
+    if array.dtype.kind in refused:
+        error: Callable = ValueError if array.dtype.kind in "VSU" else TypeError
+        raise error(f"{owner} needs numbers in X, got values of dtype {array.dtype}.")
+
+
+def _flatten(X: Any, wanted: Shape | None, owner: str) -> tuple[Any, Shape | None]:
+    """Images as rows, and their shape; flat or unknown input untouched."""
+    if not isinstance(X, np.ndarray) or X.ndim < 3:
+        return X, None
+    if X.ndim > 4:
+        raise ValueError(
+            f"Found array with dim {X.ndim}, while dim <= 4 is required by {owner}."
+        )
+    shape = _three(X.shape[1:])
+    if shape != wanted:
+        _refuse_channels_first(X.shape, owner)
+    return X.reshape(len(X), math.prod(shape)), shape
+
+
+def _refuse_channels_first(shape: tuple[int, ...], owner: str) -> None:
+    """Channels come last; what is clearly the other way round is not guessed at."""
+    if len(shape) < 4:
+        return
+    _, first, middle, last = shape
+    few_first = first <= MOST_COLORS < last
+    if few_first or (last > MOST_COLORS and middle == last and first < last):
+        raise ValueError(
+            f"X of shape {shape} looks like images with channels first; {owner} needs "
+            "them last, (n, H, W, C). Use np.moveaxis(X, 1, -1), or pass "
+            f"image_shape={shape[1:]} if the last axis is indeed the channels."
+        )
+
+
+def _check_width(wanted: Shape | None, width: int) -> None:
+    if wanted is not None and math.prod(wanted) != width:
+        raise ValueError(
+            f"image_shape={wanted} has {math.prod(wanted)} values but X has {width} "
+            "features."
+        )

@@ -1,0 +1,15 @@
+"""Errors and warnings raised by the package; every floor may import this file."""
+
+from sklearn.exceptions import ConvergenceWarning
+
+
+class TrainingDivergedError(RuntimeError):
+    """Training produced a loss that is not finite, and a second try did too."""
+
+
+class ClusterCollapseWarning(ConvergenceWarning):
+    """Some sprites draw no image at the end of training."""
+
+
+class ImageSkippedWarning(UserWarning):
+    """A file could not be read as an image and was left out."""
