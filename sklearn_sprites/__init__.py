@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sklearn_sprites import datasets, exceptions, metrics, testing
+    import sklearn_sprites.datasets as datasets
+    import sklearn_sprites.exceptions as exceptions
+    import sklearn_sprites.metrics as metrics
+    import sklearn_sprites.testing as testing
     from sklearn_sprites._clustering import SpriteClustering
     from sklearn_sprites._engine.settings import ClonePerturb, Swap
     from sklearn_sprites.display import ReconstructionDisplay, SpriteDisplay

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+Box = tuple[float, float, float, float]
 LUMA = np.array([299, 587, 114]) / 1000  # ITU-R 601-2, as Pillow's "L"
 
 
@@ -27,9 +28,7 @@ def rescale(image: NDArray, size: tuple[int, int], fit: str) -> NDArray:
     return _rounded(np.concatenate([color, alpha], axis=-1), image.dtype)
 
 
-def _resize(
-    values: NDArray, size: tuple[int, int], box: tuple[float, ...] | None
-) -> NDArray:
+def _resize(values: NDArray, size: tuple[int, int], box: Box | None) -> NDArray:
     channels = [
         Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
             size[::-1], Image.Resampling.BILINEAR, box=box
@@ -39,9 +38,7 @@ def _resize(
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)
 
 
-def _crop_box(
-    shape: tuple[int, ...], size: tuple[int, int]
-) -> tuple[float, float, float, float]:
+def _crop_box(shape: tuple[int, ...], size: tuple[int, int]) -> Box:
     """The largest centered part with the proportions of `size`: left, top, ..."""
     scale = min(shape[0] / size[0], shape[1] / size[1])
     height, width = scale * size[0], scale * size[1]

@@ -78,9 +78,10 @@ def decode(image: Image.Image, frames: str, max_pixels: int) -> list[NDArray]:
     if frames == "first":
         return [_array(image)]
     width, height = image.size
-    if width * height * image.n_frames > max_pixels:
+    n_frames = _n_frames(image)
+    if width * height * n_frames > max_pixels:
         raise ValueError(
-            f"{image.n_frames} frames of {width} x {height} pixels exceed "
+            f"{n_frames} frames of {width} x {height} pixels exceed "
             f"max_pixels={max_pixels}"
         )
     return [_array(frame) for frame in ImageSequence.Iterator(image)]
@@ -90,7 +91,11 @@ def n_frames_left_out(image: Image.Image, frames: str) -> int:
     """How many frames `decode` skips; previews inside camera files do not count."""
     if frames == "all" or image.format == "MPO":
         return 0
-    return getattr(image, "n_frames", 1) - 1
+    return _n_frames(image) - 1
+
+
+def _n_frames(image: Image.Image) -> int:
+    return getattr(image, "n_frames", 1)  # only formats that may have several say so
 
 
 def _array(image: Image.Image) -> NDArray:
