@@ -1,0 +1,203 @@
+"""Slow, obviously right twins of the engine's operations.
+
+Everything here loops over images and pixels, works on one number at a time where it
+can, and is differentiable, so that values and gradients can be compared.
+"""
+
+import math
+
+import torch
+
+
+def hat(distance):
+    """The bilinear kernel: one at zero, zero from one pixel on."""
+    return (1 - distance.abs()).clamp_min(0)
+
+
+def read(image, x, y, padding):
+    """Read one channel (H, W) at one point in [-1, 1], half-pixel centers."""
+    height, width = image.shape
+    column, row = ((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2
+    if padding == "border":
+        column, row = column.clamp(0, width - 1), row.clamp(0, height - 1)
+    columns = hat(column - torch.arange(width, dtype=image.dtype))
+    rows = hat(row - torch.arange(height, dtype=image.dtype))
+    return rows @ image @ columns
+
+
+def centers(height, width):
+    """Pixel centers as a list of (x, y), row by row."""
+    return [
+        ((2 * j + 1) / width - 1, (2 * i + 1) / height - 1)
+        for i in range(height)
+        for j in range(width)
+    ]
+
+
+def sample(images, points, padding):
+    """Read images (m, D, H, W) at points (m, P, 2): (m, D, P)."""
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    torch.stack([read(channel, x, y, padding) for x, y in places])
+                    for channel in image
+                ]
+            )
+            for image, places in zip(images, points, strict=True)
+        ]
+    )
+
+
+def warp_matrix(name, p, aspect):
+    """The 3 x 3 matrix of a rigid warp for one parameter vector, by its definition.
+
+    Rotations and similarities are rigid where x is measured in heights, not widths.
+    """
+    one, zero = torch.ones_like(p[0]), torch.zeros_like(p[0])
+
+    def in_pixels(a, b):
+        """[[a, -b], [b, a]] between coordinates that count x in heights."""
+        return [[a, -b / aspect], [b * aspect, a]]
+
+    shift = [zero, zero]
+    if name == "translation":
+        linear, shift = [[one, zero], [zero, one]], [p[0], p[1]]
+    elif name == "position":
+        scale = torch.exp(p[0])
+        linear, shift = [[scale, zero], [zero, scale]], [p[1], p[2]]
+    elif name == "rotation":
+        linear = in_pixels(torch.cos(p[0]), torch.sin(p[0]))
+    elif name == "similarity":
+        linear, shift = in_pixels(1 + p[0], p[1]), [p[2], p[3]]
+    elif name == "affine":
+        linear, shift = [[1 + p[0], p[1]], [p[3], 1 + p[4]]], [p[2], p[5]]
+    elif name == "projective":
+        entries = torch.cat([p, p.new_zeros(1)]).view(3, 3)
+        return torch.eye(3, dtype=p.dtype) + entries
+    rows = [[*linear[0], shift[0]], [*linear[1], shift[1]], [zero, zero, one]]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def warp_point(name, p, aspect, x, y):
+    """Where the rigid warp sends one point."""
+    moved = warp_matrix(name, p, aspect) @ torch.stack([x, y, torch.ones_like(x)])
+    return moved[0] / moved[2], moved[1] / moved[2]
+
+
+def spline_point(p, side, x, y):
+    """Where a thin-plate spline sends one point: its equations are solved anew."""
+    line = torch.linspace(-1, 1, side, dtype=p.dtype)
+    control = [(a, b) for b in line for a in line]
+
+    def radial(a, b, c, d):
+        squared = (a - c) ** 2 + (b - d) ** 2
+        return torch.where(
+            squared > 0, squared * torch.log(squared.clamp_min(1e-300)) / 2, 0.0
+        )
+
+    n = len(control)
+    system = torch.zeros(n + 3, n + 3, dtype=p.dtype)
+    for i, (a, b) in enumerate(control):
+        for j, (c, d) in enumerate(control):
+            system[i, j] = radial(a, b, c, d)
+        system[i, n], system[i, n + 1], system[i, n + 2] = 1, a, b
+        system[n, i], system[n + 1, i], system[n + 2, i] = 1, a, b
+    targets = torch.stack([torch.stack(c) for c in control]) + p.view(n, 2)
+    right = torch.cat([targets, torch.zeros(3, 2, dtype=p.dtype)])
+    solved = torch.linalg.solve(system, right)  # (n + 3, 2)
+    moved = solved[n] + solved[n + 1] * x + solved[n + 2] * y
+    for i, (a, b) in enumerate(control):
+        moved = moved + solved[i] * radial(x, y, a, b)
+    return moved[0], moved[1]
+
+
+def window_weight(b):
+    """Weight of one neighbor in the morphological window."""
+    start = 1 / (1 + math.exp(5))
+    return (torch.sigmoid(b - 5) - start).clamp_min(0)
+
+
+def morphological(images, params, kernel):
+    """Soft dilation of (m, D, H, W), pixel by pixel and neighbor by neighbor."""
+    _, _, height, width = images.shape
+    half = kernel // 2
+    out = []
+    for image, p in zip(images, params, strict=True):
+        for channel in image:
+            for i in range(height):
+                for j in range(width):
+                    over, under = 0, 0
+                    for di in range(-half, half + 1):
+                        for dj in range(-half, half + 1):
+                            if not (0 <= i + di < height and 0 <= j + dj < width):
+                                continue
+                            at = 1 + (di + half) * kernel + dj + half
+                            weight = window_weight(p[at]) if di or dj else 1
+                            x = channel[i + di, j + dj]
+                            mass = weight * torch.exp(p[0] * x)
+                            over, under = over + mass * x, under + mass
+                    out.append(over / under)
+    return torch.stack(out).view(images.shape)
+
+
+def softclip(x):
+    """One number clipped to [0, 1], but for a slope of 0.01 outside."""
+    if x < 0:
+        return 0.01 * x
+    if x > 1:
+        return 1 + 0.01 * (x - 1)
+    return x
+
+
+def apply_color(images, params):
+    """Gain and bias per channel, (m, C, P) and (m, C, 2)."""
+    out = torch.empty_like(images)
+    for i, image in enumerate(images):
+        for c, channel in enumerate(image):
+            out[i, c] = (1 + params[i, c, 0]) * channel + params[i, c, 1]
+    return out
+
+
+def ridge(columns, target, weights, prior, strength):
+    """Least squares with a pull towards `prior`, as rows added to the equations.
+
+    Minimizes ``sum_p w_p (y_p - a_p theta)^2 + sum_j s_j (theta_j - t_j)^2``.
+    """
+    root = weights.sqrt()
+    pull = torch.diag(torch.stack(strength).sqrt())
+    equations = torch.cat([columns * root[:, None], pull])
+    right = torch.cat([target * root, pull @ torch.stack(prior)])
+    return torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
+
+
+def solve_layers(appearances, shares, freedoms, target, strength):
+    """Gains and biases of all layers, one image and channel at a time."""
+    m, channels, pixels = target.shape
+    out = [torch.zeros(m, channels, 2, dtype=target.dtype) for _ in freedoms]
+    number = target.new_tensor
+    for i in range(m):
+        for c in range(channels):
+            columns, prior, rest = [], [], target[i, c]
+            for look, share, freedom in zip(appearances, shares, freedoms, strict=True):
+                if freedom == 0:
+                    rest = rest - share[i, 0] * look[i, c]
+                if freedom >= 1:
+                    columns.append(share[i, 0] * look[i, c])
+                    prior.append(number(1.0))
+                if freedom == 2:
+                    columns.append(share[i, 0])
+                    prior.append(number(0.0))
+            found = ridge(
+                torch.stack(columns, 1),
+                rest,
+                target.new_full((pixels,), 1 / pixels),
+                prior,
+                [number(strength)] * len(prior),
+            )
+            used = 0
+            for layer, freedom in enumerate(freedoms):
+                for which in range(freedom):
+                    out[layer][i, c, which] = found[used] - (1 if which == 0 else 0)
+                    used += 1
+    return out
