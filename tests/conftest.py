@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+from tests import pictures
+
 os.environ["MPLBACKEND"] = "Agg"
 
 
@@ -12,3 +14,7 @@ def pytest_addoption(parser):
 @pytest.fixture
 def device(request):
     return request.config.getoption("--device")
+
+
+def pytest_configure(config):
+    pictures.DEVICE = config.getoption("--device")
