@@ -35,18 +35,13 @@ def centers(height, width):
 
 
 def sample(images, points, padding):
-    """Read images (m, D, H, W) at points (m, P, 2): (m, D, P)."""
-    return torch.stack(
-        [
-            torch.stack(
-                [
-                    torch.stack([read(channel, x, y, padding) for x, y in places])
-                    for channel in image
-                ]
-            )
-            for image, places in zip(images, points, strict=True)
-        ]
-    )
+    """Read images (m, D, H, W) at points (m, 2, P): (m, D, P)."""
+    rows = [
+        torch.stack([read(channel, x, y, padding) for x, y in places.T])
+        for image, places in zip(images, points, strict=True)
+        for channel in image
+    ]
+    return torch.stack(rows).view(*images.shape[:2], -1)
 
 
 def warp_matrix(name, p, aspect):
@@ -85,31 +80,46 @@ def warp_point(name, p, aspect, x, y):
     return moved[0] / moved[2], moved[1] / moved[2]
 
 
+def radial(a, b, c, d):
+    """The thin plate's kernel r^2 log r between (a, b) and (c, d)."""
+    squared = (a - c) ** 2 + (b - d) ** 2
+    if squared == 0:
+        return 0.0
+    logarithm = squared.log() if torch.is_tensor(squared) else math.log(squared)
+    return squared * logarithm / 2
+
+
 def spline_point(p, side, x, y):
     """Where a thin-plate spline sends one point: its equations are solved anew."""
-    line = torch.linspace(-1, 1, side, dtype=p.dtype)
+    line = torch.linspace(-1, 1, side, dtype=p.dtype).tolist()
     control = [(a, b) for b in line for a in line]
-
-    def radial(a, b, c, d):
-        squared = (a - c) ** 2 + (b - d) ** 2
-        return torch.where(
-            squared > 0, squared * torch.log(squared.clamp_min(1e-300)) / 2, 0.0
-        )
-
     n = len(control)
     system = torch.zeros(n + 3, n + 3, dtype=p.dtype)
     for i, (a, b) in enumerate(control):
         for j, (c, d) in enumerate(control):
             system[i, j] = radial(a, b, c, d)
-        system[i, n], system[i, n + 1], system[i, n + 2] = 1, a, b
-        system[n, i], system[n + 1, i], system[n + 2, i] = 1, a, b
-    targets = torch.stack([torch.stack(c) for c in control]) + p.view(n, 2)
+        for j, value in enumerate((1, a, b)):
+            system[i, n + j] = system[n + j, i] = value
+    targets = torch.tensor(control, dtype=p.dtype) + p.view(n, 2)
     right = torch.cat([targets, torch.zeros(3, 2, dtype=p.dtype)])
     solved = torch.linalg.solve(system, right)  # (n + 3, 2)
     moved = solved[n] + solved[n + 1] * x + solved[n + 2] * y
     for i, (a, b) in enumerate(control):
         moved = moved + solved[i] * radial(x, y, a, b)
-    return moved[0], moved[1]
+    return moved
+
+
+def sequence_point(names, params, aspect, side, x, y):
+    """Where an output point looks in the source: the last transformation comes first.
+
+    `params` maps names to one parameter vector each; a name without is skipped.
+    """
+    for name in reversed([name for name in names if name in params]):
+        if name == "thin_plate_spline":
+            x, y = spline_point(params[name], side, x, y)
+        else:
+            x, y = warp_point(name, params[name], aspect, x, y)
+    return x, y
 
 
 def window_weight(b):
