@@ -7,35 +7,36 @@ DEFAULT_MAX_EPOCHS = 60
 
 @dataclass(frozen=True)
 class Swap:
-    """Move the sprite that is missed least to where a split gains most.
+    """Try more sprites than wanted, and keep those that would be missed most.
 
-    Every `every` epochs the cost of removing each sprite (its images go to their
-    second choice) is compared with the gain of splitting each cluster (2-means on
-    its images, brought into the sprite's frame). While the gain exceeds `worth`
-    times the cost, a sprite is moved, at most `most` at a time.
+    Training starts with spare sprites. Every `every` epochs those whose removal would
+    cost least (their images go to their second choice) are taken out of use, down to
+    the number wanted; they are then given to the clusters that gain most by a split
+    (2-means on a cluster's images, brought into the sprite's frame), where they have to
+    prove themselves until the next look. So a sprite moves only if the training
+    objective, reached after real training, is the better for it.
 
     Parameters
     ----------
     every : int or None, default=None
         Epochs between two looks. ``None``: 2 for opaque sprites, 3 over a background.
-    most : int or None, default=None
-        Moves per look. ``None``: 3 for opaque sprites, 1 over a background.
-    worth : float or None, default=None
-        Gain needed per unit of cost. ``None``: 1 for opaque sprites, 1.3 over a
-        background.
+    spares : int or None, default=None
+        Number of spare sprites. ``None``: half the number wanted, rounded up.
+    until : float, default=0.6
+        Share of the epochs after which no more sprites are tried.
     n_images : int, default=4000
-        Images looked at.
+        Images on which splits are tested.
 
     Examples
     --------
     >>> from sklearn_sprites import Swap
     >>> Swap(every=4)
-    Swap(every=4, most=None, worth=None, n_images=4000)
+    Swap(every=4, spares=None, until=0.6, n_images=4000)
     """
 
     every: int | None = None
-    most: int | None = None
-    worth: float | None = None
+    spares: int | None = None
+    until: float = 0.6
     n_images: int = 4000
 
 

@@ -67,6 +67,7 @@ class ClusteringModel(nn.Module):
         size, device = (spec.height, spec.width), sprites.device
         self.sequence = make_sequence(names, *size, self.padding, device)
         self.background_sequence = make_sequence(behind, *size, "border", device)
+        self.to(device)
 
     def _heads(
         self, names: tuple[str, ...], groups: int, features: int, generator
@@ -213,7 +214,5 @@ class ClusteringModel(nn.Module):
         parts = []
         for chunk in pairs.split(ROWS_AT_ONCE, 1):
             drawn = self.draw(images, *chunk, description, active, noise)
-            parts.append(
-                (drawn.image - images[chunk[0]]).square().flatten(1).sum(1)
-            )
+            parts.append((drawn.image - images[chunk[0]]).square().flatten(1).sum(1))
         return torch.cat(parts).view(shape)

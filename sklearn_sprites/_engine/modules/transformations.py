@@ -29,7 +29,7 @@ class Sequence:
 
     names: tuple[str, ...]
     grid: Grid
-    spline_basis: Tensor  # (P, g^2) at the pixel centres
+    basis: Tensor  # (g^2 + 3, P), see ops/warps.py
     padding: str
 
     @property
@@ -42,31 +42,59 @@ class Sequence:
         run: list[str] = []
         for name in self.names:
             if name == "morphological" and name in params:
-                flow = self._displacement(run, params)
-                images = sample(canvas, flow, self.grid, self.padding)
+                images = sample(
+                    canvas, self._flow(run, params), self.grid, self.padding
+                )
                 images = morphological(images, params[name], MORPHOLOGICAL_KERNEL)
                 canvas, run = pad_to_canvas(images, self.padding), []
             elif name in params:
                 run.append(name)
-        return sample(canvas, self._displacement(run, params), self.grid, self.padding)
+        return sample(canvas, self._flow(run, params), self.grid, self.padding)
 
-    def _displacement(self, run: list[str], params: dict[str, Tensor]) -> Tensor | None:
-        """Where output pixels look in the source: the last transformation comes first."""
-        moved: Tensor | None = None  # (m, P, 2)
-        for name in reversed(run):
-            step = self._step(name, moved, params[name])
+    def _flow(self, run: list[str], params: dict[str, Tensor]) -> Tensor | None:
+        """Where output pixels look in the source: the last transformation comes first.
+
+        A spline at the end and affine maps before it compose on coefficients; whatever
+        else there is moves the points themselves.
+        """
+        todo = list(run)
+        coefficients = self._compose(todo, params)
+        moved = None if coefficients is None else warps.flow(coefficients, self.basis)
+        while todo:
+            name = todo.pop()
+            points = self.grid.points.expand(len(params[name]), -1, -1)
+            points = points if moved is None else points + moved
+            step = self._step(name, points, params[name])
             moved = step if moved is None else moved + step
         return moved
 
-    def _step(self, name: str, moved: Tensor | None, params: Tensor) -> Tensor:
-        if name == "thin_plate_spline" and moved is None:
-            return warps.thin_plate_spline(self.spline_basis, params)
-        points = self.grid.points.expand(len(params), -1, -1)
-        points = points if moved is None else points + moved
+    def _compose(self, todo: list[str], params: dict[str, Tensor]) -> Tensor | None:
+        """Take from the end of `todo` what stays in the span of the basis."""
+        found: Tensor | None = None  # (m, 2, q)
+        while todo:
+            name, n_radial = todo[-1], len(self.basis) - 3
+            if name in warps.AFFINE_FAMILY:
+                matrix = warps.affine_part(name, params[name], self.aspect)
+                found = (
+                    warps.affine_coefficients(matrix, n_radial)
+                    if found is None
+                    else warps.then_affine(found, matrix)
+                )
+            elif name == "thin_plate_spline" and found is None:
+                found = warps.spline_coefficients(params[name])
+            else:
+                break
+            todo.pop()
+        return found
+
+    def _step(self, name: str, points: Tensor, params: Tensor) -> Tensor:
+        """Displacement of points (m, 2, P) by one transformation."""
         if name == "thin_plate_spline":
-            basis = warps.spline_basis(points, SPLINE_GRID)
-            return warps.thin_plate_spline(basis, params)
-        return warps.RIGID_WARPS[name](points, params, self.aspect)
+            basis = warps.spline_basis(points, SPLINE_GRID)  # (m, g^2, P)
+            return params.view(len(params), -1, 2).transpose(1, 2) @ basis
+        if name == "projective":
+            return warps.projective_flow(points, params)
+        return warps.affine_flow(points, warps.affine_part(name, params, self.aspect))
 
     def undo(self, images: Tensor, params: dict[str, Tensor]) -> Tensor:
         """Bring images (m, C, H, W) into the sprite's frame; outside: the border.
@@ -92,8 +120,7 @@ class Sequence:
     def _undo_spline(self, points: Tensor, params: Tensor) -> Tensor:
         found = points
         for _ in range(INVERSION_STEPS):
-            basis = warps.spline_basis(found, SPLINE_GRID)
-            found = points - warps.thin_plate_spline(basis, params)
+            found = points - self._step("thin_plate_spline", found, params)
         return found
 
 
@@ -103,5 +130,4 @@ def make_sequence(
     """The spatial part of `names` for images of one size."""
     grid = make_grid(height, width, device=device, dtype=torch.float32)
     spatial = tuple(name for name in names if name not in COLORS)
-    basis = warps.spline_basis(grid.points.double(), SPLINE_GRID).float()
-    return Sequence(spatial, grid, basis, padding)
+    return Sequence(spatial, grid, warps.flow_basis(grid.points, SPLINE_GRID), padding)

@@ -57,9 +57,7 @@ def solve_layers(
     bias). Returns (m, C, 2) for every layer.
     """
     terms, pull, fixed = [], [], torch.zeros_like(target)
-    for appearance, weight, freedom in zip(
-        appearances, weights, freedoms, strict=True
-    ):
+    for appearance, weight, freedom in zip(appearances, weights, freedoms, strict=True):
         shown = weight * appearance
         if freedom == 0:
             fixed = fixed + shown

@@ -4,9 +4,10 @@ Convention
 ----------
 Points are ``(x, y)`` in [-1, 1] between the outer edges of an image, so pixel ``i`` of
 ``n`` has its centre at ``(2 i + 1) / n - 1`` (half-pixel centres). A warp says, for
-every *output* pixel, where to look in the *source*; it is kept as a displacement
-``(m, P, 2)`` from the output pixel's own centre, so that no displacement reads the
-source exactly.
+every *output* pixel, where to look in the *source*; it is kept as a flow ``(m, 2, P)``,
+the displacement from the output pixel's own centre, so that no flow reads the source
+exactly. Both coordinates are planes: products and sums over pixels run on contiguous
+memory.
 
 Bilinear sampling is exact in floating point only on a canvas whose sides are powers of
 two, where pixel centres are representable; sources are padded to such a canvas.
@@ -25,9 +26,9 @@ class Grid:
 
     height: int
     width: int
-    points: Tensor  # (P, 2) centres in [-1, 1]
-    canvas_points: Tensor  # (P, 2) the same centres on the padded canvas
-    canvas_scale: Tensor  # (2,) a length in [-1, 1] on the padded canvas
+    points: Tensor  # (2, P) centres in [-1, 1]
+    canvas_points: Tensor  # (2, P) the same centres on the padded canvas
+    canvas_scale: Tensor  # (2, 1) a length in [-1, 1] on the padded canvas
 
 
 def canvas_side(side: int) -> int:
@@ -50,10 +51,11 @@ def make_grid(
             _centres(width, columns, device, dtype),
             indexing="ij",
         )
-        return torch.stack([x.flatten(), y.flatten()], 1)  # (P, 2)
+        return torch.stack([x.flatten(), y.flatten()])  # (2, P)
 
     rows, columns = canvas_side(height), canvas_side(width)
-    scale = torch.tensor([width / columns, height / rows], device=device, dtype=dtype)
+    sides = [[width / columns], [height / rows]]
+    scale = torch.tensor(sides, device=device, dtype=dtype)
     return Grid(height, width, lattice(height, width), lattice(rows, columns), scale)
 
 
@@ -69,13 +71,13 @@ def pad_to_canvas(images: Tensor, padding: str) -> Tensor:
     return F.pad(images, extra, mode="replicate" if padding == "border" else "constant")
 
 
-def sample(canvas: Tensor, displacement: Tensor | None, grid: Grid, padding: str):
+def sample(canvas: Tensor, flow: Tensor | None, grid: Grid, padding: str) -> Tensor:
     """Read padded images at displaced pixel centres.
 
     Parameters
     ----------
     canvas : (m, D, H', W'), from :func:`pad_to_canvas`.
-    displacement : (m, P, 2) or None for no displacement.
+    flow : (m, 2, P) or None for no displacement.
     grid : the output's pixel centres.
     padding : what lies outside, ``"border"`` or ``"zeros"``.
 
@@ -83,10 +85,10 @@ def sample(canvas: Tensor, displacement: Tensor | None, grid: Grid, padding: str
     -------
     (m, D, H, W)
     """
-    if displacement is None:
+    if flow is None:
         return canvas[..., : grid.height, : grid.width]
-    where = torch.addcmul(grid.canvas_points, displacement, grid.canvas_scale)
-    where = where.view(-1, grid.height, grid.width, 2)  # (m, H, W, 2)
+    where = torch.addcmul(grid.canvas_points, flow, grid.canvas_scale)
+    where = where.view(-1, 2, grid.height, grid.width).permute(0, 2, 3, 1)
     return F.grid_sample(
         canvas, where, mode="bilinear", padding_mode=padding, align_corners=False
     )

@@ -1,131 +1,139 @@
-"""How each spatial transformation moves points.
+"""How spatial transformations move points.
 
 Convention
 ----------
-Every function takes points ``(m, P, 2)`` in [-1, 1], ``(x, y)``, and parameters
-``(m, p)``, and returns the *displacement* ``(m, P, 2)`` of each point: zero parameters
-displace nothing, exactly. Output points move to where they look in the source, so a
-positive translation moves the drawn sprite to the left and up. Rotations and
-similarities are rigid in pixels, also where an image is not square: `aspect` is
-width / height.
+Points and flows are planes ``(m, 2, P)`` in [-1, 1], ``x`` first. Output points move to
+where they look in the source, so a positive translation moves the drawn sprite to the
+left and up. Zero parameters displace nothing, exactly. Rotations and similarities are
+rigid in pixels, also where an image is not square: `aspect` is width / height.
+
+A flow that is a spline of the pixel centres followed by affine maps stays in the span
+of one constant basis, ``g^2`` radial functions and ``(x, y, 1)``; such flows compose on
+their coefficients ``(m, 2, g^2 + 3)`` and cost one matrix product in the end.
 """
 
 import torch
 from torch import Tensor
 
-
-def translation(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """Shift by ``(tx, ty)``."""
-    return params[:, None, :].expand_as(points)
+AFFINE_FAMILY = ("translation", "position", "rotation", "similarity", "affine")
 
 
-def position(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """Scale by ``exp(s)`` and shift: parameters ``(s, tx, ty)``."""
-    return torch.expm1(params[:, None, :1]) * points + params[:, None, 1:]
+def affine_part(name: str, params: Tensor, aspect: float) -> Tensor:
+    """What a transformation of the affine family adds to the identity, (m, 2, 3).
 
-
-def rotation(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """Turn by an angle in radians, rigid in pixels."""
-    x, y = points.unbind(-1)
-    less, sine = torch.cos(params) - 1, torch.sin(params)  # (m, 1)
-    return torch.stack([less * x - sine * y / aspect, sine * x * aspect + less * y], -1)
-
-
-def similarity(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """``[[1 + a, -b], [b, 1 + a]]`` in pixels, and a shift: ``(a, b, tx, ty)``."""
-    x, y = points.unbind(-1)
-    a, b = params[:, :1], params[:, 1:2]  # (m, 1)
-    moved = torch.stack([a * x - b * y / aspect, b * x * aspect + a * y], -1)
-    return moved + params[:, None, 2:]
-
-
-def affine(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """``I + B`` and a shift: parameters are the 2 x 3 matrix ``[B | t]``, by rows."""
-    matrix = params.view(-1, 2, 3)
-    x, y = points[..., :1], points[..., 1:]  # (m, P, 1)
-    columns = matrix.unsqueeze(1).unbind(-1)  # 3 x (m, 1, 2)
-    return torch.addcmul(torch.addcmul(columns[2], y, columns[1]), x, columns[0])
-
-
-def projective(points: Tensor, params: Tensor, aspect: float) -> Tensor:
-    """Homography ``I + B``, eight parameters by rows, the last entry of B being zero."""
-    x, y = points.unbind(-1)
-    b = params[:, :, None].unbind(1)  # 8 x (m, 1)
-    depth = b[6] * x + b[7] * y  # (m, P); the homogeneous coordinate less one
-    whole = 1 + depth
-    safe = torch.where(whole.abs() < 1e-6, torch.full_like(whole, 1e-6), whole)
-    across = b[0] * x + b[1] * y + b[2] - x * depth
-    down = b[3] * x + b[4] * y + b[5] - y * depth
-    return torch.stack([across / safe, down / safe], -1)
-
-
-def control_points(side: int, *, like: Tensor) -> Tensor:
-    """The regular `side` x `side` lattice on [-1, 1]^2, (side^2, 2), row by row."""
-    line = torch.linspace(-1, 1, side, dtype=like.dtype, device=like.device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], 1)
-
-
-def _radial(a: Tensor, b: Tensor) -> Tensor:
-    squared = (a.unsqueeze(-2) - b).square().sum(-1)
-    return 0.5 * squared * torch.log(squared.clamp_min(1e-12))
-
-
-def spline_basis(points: Tensor, side: int) -> Tensor:
-    """Matrix from control displacements to displacements of `points`.
-
-    For points (..., P, 2) it is (..., P, side^2): a thin-plate spline is linear in what
-    happens at its control points, so one constant matrix replaces the usual solve.
+    Parameters ``(m, p)``: translation ``(tx, ty)``; position ``(s, tx, ty)``, scale
+    ``exp(s)``; rotation, an angle in radians; similarity ``(a, b, tx, ty)``,
+    ``[[1 + a, -b], [b, 1 + a]]`` in pixels; affine, the 2 x 3 matrix by rows.
     """
-    control = control_points(side, like=points)
-    n = len(control)
-    system = points.new_zeros(n + 3, n + 3)
-    affine_part = torch.cat([control.new_ones(n, 1), control], 1)
-    system[:n, :n], system[:n, n:] = _radial(control, control), affine_part
-    system[n:, :n] = affine_part.T
-    weights = torch.linalg.inv(system.double())[:, :n].to(points.dtype)
-    ones = torch.ones_like(points[..., :1])
-    return torch.cat([_radial(points, control), ones, points], -1) @ weights
-
-
-def thin_plate_spline(basis: Tensor, params: Tensor) -> Tensor:
-    """Displace by a spline: basis (P, g^2) or (m, P, g^2), parameters (m, 2 g^2)."""
-    control = params.view(len(params), -1, 2)  # (m, g^2, 2)
-    if basis.dim() == 3:
-        return basis @ control
-    m, n = control.shape[:2]
-    flat = basis @ control.transpose(0, 1).reshape(n, -1)  # (P, 2 m): one product
-    return flat.view(len(basis), m, 2).transpose(0, 1)
-
-
-RIGID_WARPS = {
-    "translation": translation,
-    "position": position,
-    "rotation": rotation,
-    "similarity": similarity,
-    "affine": affine,
-    "projective": projective,
-}
+    if name == "affine":
+        return params.view(-1, 2, 3)
+    none = torch.zeros_like(params[:, 0])
+    diagonal, turn, shift = none, none, (none, none)
+    if name == "translation":
+        shift = params.unbind(1)
+    elif name == "position":
+        diagonal, shift = torch.expm1(params[:, 0]), params[:, 1:].unbind(1)
+    elif name == "rotation":
+        diagonal, turn = torch.cos(params[:, 0]) - 1, torch.sin(params[:, 0])
+    else:
+        diagonal, turn, shift = params[:, 0], params[:, 1], params[:, 2:].unbind(1)
+    across = torch.stack([diagonal, -turn / aspect, shift[0]], 1)
+    down = torch.stack([turn * aspect, diagonal, shift[1]], 1)
+    return torch.stack([across, down], 1)
 
 
 def homography(name: str, params: Tensor, aspect: float) -> Tensor:
     """The 3 x 3 matrix of a rigid warp, (m, 3, 3), acting on ``(x, y, 1)``."""
-    matrix = torch.eye(3, dtype=params.dtype, device=params.device)
-    matrix = matrix.repeat(len(params), 1, 1)
     if name == "projective":
-        matrix = matrix + torch.nn.functional.pad(params, (0, 1)).view(-1, 3, 3)
-        return matrix
-    corners = params.new_tensor([[[0.0, 0], [1, 0], [0, 1]]]).expand(len(params), 3, 2)
-    moved = corners + RIGID_WARPS[name](corners, params, aspect)  # where 0, x, y go
-    matrix[:, :2, 2] = moved[:, 0]
-    matrix[:, :2, 0] = moved[:, 1] - moved[:, 0]
-    matrix[:, :2, 1] = moved[:, 2] - moved[:, 0]
-    return matrix
+        extra = torch.nn.functional.pad(params, (0, 1)).view(-1, 3, 3)
+    else:
+        extra = affine_part(name, params, aspect)
+        extra = torch.nn.functional.pad(extra, (0, 0, 0, 1))
+    return extra + torch.eye(3, dtype=params.dtype, device=params.device)
+
+
+def affine_flow(points: Tensor, matrix: Tensor) -> Tensor:
+    """Displacement of points (2, P) or (m, 2, P) by ``I + matrix``, (m, 2, 3)."""
+    return matrix[..., :2] @ points + matrix[..., 2:]
+
+
+def projective_flow(points: Tensor, params: Tensor) -> Tensor:
+    """Displacement of points (m, 2, P) by ``I + B``; eight entries of B by rows."""
+    matrix = torch.nn.functional.pad(params, (0, 1)).view(-1, 3, 3)
+    moved = matrix[..., :2] @ points + matrix[..., 2:]  # (m, 3, P)
+    depth = moved[:, 2:]  # the homogeneous coordinate less one
+    return (moved[:, :2] - points * depth) / away_from_zero(1 + depth)
+
+
+def away_from_zero(x: Tensor, least: float = 1e-6) -> Tensor:
+    """`x`, with values nearer to zero than `least` replaced by `least`."""
+    return torch.where(x.abs() < least, torch.full_like(x, least), x)
+
+
+def control_points(side: int, *, like: Tensor) -> Tensor:
+    """The regular `side` x `side` lattice on [-1, 1]^2, (2, side^2), row by row."""
+    line = torch.linspace(-1, 1, side, dtype=like.dtype, device=like.device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()])
+
+
+def _radial(a: Tensor, b: Tensor) -> Tensor:
+    """Radial functions between points (..., 2, A) and (2, G): (..., G, A)."""
+    squared = (a.unsqueeze(-2) - b.unsqueeze(-1)).square().sum(-3)
+    return 0.5 * squared * torch.log(squared.clamp_min(1e-12))
+
+
+def spline_basis(points: Tensor, side: int) -> Tensor:
+    """Influence of every control point on points (..., 2, P): (..., side^2, P).
+
+    A thin-plate spline is linear in what happens at its control points, so one constant
+    matrix replaces the usual solve.
+    """
+    control = control_points(side, like=points)
+    n = control.shape[1]
+    system = points.new_zeros(n + 3, n + 3)
+    plane = torch.cat([control, torch.ones_like(control[:1])])  # (3, n)
+    system[:n, :n], system[n:, :n], system[:n, n:] = (
+        _radial(control, control),
+        plane,
+        plane.T,
+    )
+    weights = torch.linalg.inv(system.double())[:, :n].to(points.dtype)  # (n + 3, n)
+    ones = torch.ones_like(points[..., :1, :])
+    features = torch.cat([_radial(points, control), points, ones], -2)
+    return weights.T @ features
+
+
+def flow_basis(points: Tensor, side: int) -> Tensor:
+    """Basis (side^2 + 3, P) of flows of pixel centres (2, P): spline, x, y, 1."""
+    ones = torch.ones_like(points[:1])
+    spline = spline_basis(points.double(), side).to(points.dtype)
+    return torch.cat([spline, points, ones])
+
+
+def spline_coefficients(params: Tensor) -> Tensor:
+    """A spline's parameters (m, 2 g^2), ``(x, y)`` by control point, on the basis."""
+    control = params.view(len(params), -1, 2).transpose(1, 2)  # (m, 2, g^2)
+    return torch.nn.functional.pad(control, (0, 3))
+
+
+def affine_coefficients(matrix: Tensor, n_radial: int) -> Tensor:
+    """An affine map's displacement (m, 2, 3) on the basis."""
+    return torch.nn.functional.pad(matrix, (n_radial, 0))
+
+
+def then_affine(coefficients: Tensor, matrix: Tensor) -> Tensor:
+    """Coefficients of a flow followed by ``I + matrix``, (m, 2, 3)."""
+    moved = coefficients + matrix[..., :2] @ coefficients
+    return moved + affine_coefficients(matrix, coefficients.shape[-1] - 3)
+
+
+def flow(coefficients: Tensor, basis: Tensor) -> Tensor:
+    """The flow (m, 2, P) of coefficients (m, 2, q) on a basis (q, P)."""
+    return (coefficients.flatten(0, 1) @ basis).view(-1, 2, basis.shape[1])
 
 
 def apply_homography(points: Tensor, matrix: Tensor) -> Tensor:
-    """Points (m, P, 2) under matrices (m, 3, 3), (m, P, 2)."""
-    moved = points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
-    depth = moved[..., 2:]
-    safe = torch.where(depth.abs() < 1e-6, torch.full_like(depth, 1e-6), depth)
-    return moved[..., :2] / safe
+    """Points (m, 2, P) under matrices (m, 3, 3), (m, 2, P)."""
+    moved = matrix[..., :2] @ points + matrix[..., 2:]
+    return moved[:, :2] / away_from_zero(moved[:, 2:])

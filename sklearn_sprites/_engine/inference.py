@@ -1,0 +1,165 @@
+"""A learned model applied to images, in batches of one fixed size.
+
+Batches are padded to :data:`BATCH` images, so that every image passes the same kernels
+whatever the number, the order and the company of images: results do not depend on how
+images are batched, to the last bit on a CPU.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.models.build import from_fitted
+from sklearn_sprites._engine.models.clustering import ClusteringModel, Drawn, color_of
+from sklearn_sprites._engine.ops.color import apply_color
+from sklearn_sprites._engine.records import Assignment, FittedModel
+from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.spec import COLORS
+from sklearn_sprites._engine.training.lloyd import squared_distances
+
+BATCH = 256
+SMALLEST_GAIN = 0.05  # a color is undone as if its gain were at least this
+
+
+class Predictor:
+    """Applies a :class:`FittedModel` to images (n, C, H, W), float32, in model units."""
+
+    def __init__(
+        self, fitted: FittedModel, device: str, encoder: nn.Module | None = None
+    ) -> None:
+        self.device = device
+        self.spec = fitted.spec
+        spec = fitted.spec
+        self.active = frozenset(
+            (*spec.transformations, *spec.background_transformations)
+        )
+        self.model: ClusteringModel | None = None
+        with isolated(grad=False):
+            self.sprites = torch.from_numpy(np.array(fitted.sprites)).to(device)
+            if not spec.is_kmeans:
+                self.model = from_fitted(fitted, device, encoder).eval()
+
+    def assign(self, images: NDArray) -> Assignment:
+        """Sprite, errors under all sprites, and parameters of each image."""
+        parts = self._run(self._assign, images)
+        return Assignment(
+            parts["labels"],
+            parts["errors"].astype(np.float64),
+            _named(parts, "sprite."),
+            parts["background"],
+            _named(parts, "background."),
+        )
+
+    def reconstruct(self, images: NDArray) -> NDArray:
+        """Every image as its best sprite draws it, (n, C, H, W)."""
+        return self._run(self._reconstruct, images)["image"]
+
+    def align(self, images: NDArray) -> NDArray:
+        """Images brought into their sprite's frame and colors, (n, C, H, W)."""
+        return self._run(self._align, images)["image"]
+
+    def segment(self, images: NDArray) -> NDArray:
+        """Alpha of the chosen sprite where it was placed, (n, H, W)."""
+        return self._run(self._segment, images)["alpha"]
+
+    def _run(
+        self, function: Callable[[Tensor], dict[str, Tensor]], images: NDArray
+    ) -> dict[str, NDArray]:
+        """Apply `function` to padded batches and put the rows together again."""
+        found: list[dict[str, Any]] = []
+        with isolated(grad=False):
+            for first in range(0, len(images), BATCH):
+                some = images[first : first + BATCH]
+                batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
+                batch[: len(some)] = some
+                result = function(torch.from_numpy(batch).to(self.device))
+                found.append(
+                    {n: v[: len(some)].cpu().numpy() for n, v in result.items()}
+                )
+        return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
+
+    def _choose(self, images: Tensor):
+        """Errors (B, K), and the drawn winners with everything that describes them."""
+        model = self.model
+        description = model.describe(images, self.active)
+        every = torch.arange(self.spec.n_sprites, device=images.device)
+        every = every.expand(len(images), -1)
+        errors = model.errors(images, every, description, self.active)  # (B, K, M)
+        n_behind = errors.shape[2]
+        best = errors.flatten(1).argmin(1)
+        sprites, behind = best // n_behind, best % n_behind
+        rows = torch.arange(len(images), device=images.device)
+        drawn = model.draw(images, rows, sprites, behind, description, self.active)
+        return errors.amin(2), sprites, behind, description, drawn
+
+    def _assign(self, images: Tensor) -> dict[str, Tensor]:
+        if self.model is None:
+            errors = self._exact_errors(images)
+            labels = errors.argmin(1)
+            nothing = torch.zeros_like(labels)
+            return {"labels": labels, "errors": errors, "background": nothing}
+        errors, sprites, behind, description, drawn = self._choose(images)
+        found = {"labels": sprites, "errors": errors, "background": behind}
+        rows = torch.arange(len(images), device=images.device)
+        for name, value in description.params.items():
+            found[f"sprite.{name}"] = value[rows, sprites]
+        for name, value in description.background_params.items():
+            found[f"background.{name}"] = value[rows, behind]
+        found.update(self._colors(drawn))
+        return found
+
+    def _colors(self, drawn: Drawn) -> dict[str, Tensor]:
+        """Colors in use, solved or predicted, as (B, 2 C) or (B, C)."""
+        found = {}
+        spec = self.spec
+        for whose, names, color in (
+            ("sprite", spec.transformations, drawn.color),
+            ("background", spec.background_transformations, drawn.background_color),
+        ):
+            name = color_of(names)
+            if name is not None:
+                kept = color.flatten(1) if name == "color" else color[..., 0]
+                found[f"{whose}.{name}"] = kept
+        return found
+
+    def _exact_errors(self, images: Tensor) -> Tensor:
+        """Squared distances without cancellation, (B, K)."""
+        flat, sprites = images.flatten(1), self.sprites.flatten(1)
+        errors = squared_distances(flat, sprites)
+        best = errors.argmin(1)
+        exact = (flat - sprites[best]).square().sum(1)
+        return errors.scatter(1, best[:, None], exact[:, None])
+
+    def _reconstruct(self, images: Tensor) -> dict[str, Tensor]:
+        if self.model is None:
+            return {"image": self.sprites[self._exact_errors(images).argmin(1)]}
+        return {"image": self._choose(images)[-1].image}
+
+    def _segment(self, images: Tensor) -> dict[str, Tensor]:
+        return {"alpha": self._choose(images)[-1].alpha[:, 0].clamp(0, 1)}
+
+    def _align(self, images: Tensor) -> dict[str, Tensor]:
+        if self.model is None:
+            return {"image": images}
+        _, sprites, _, description, drawn = self._choose(images)
+        rows = torch.arange(len(images), device=images.device)
+        params = {
+            n: v[rows, sprites]
+            for n, v in description.params.items()
+            if n not in COLORS
+        }
+        gain, bias = (drawn.color + drawn.color.new_tensor([1.0, 0.0])).unbind(-1)
+        sign = torch.where(gain < 0, -1.0, 1.0)
+        gain = sign * gain.abs().clamp_min(SMALLEST_GAIN)
+        undo = torch.stack([1 / gain - 1, -bias / gain], -1)
+        plain = apply_color(images.flatten(2), undo).view_as(images)
+        return {"image": self.model.sequence.undo(plain, params)}
+
+
+def _named(parts: dict[str, NDArray], prefix: str) -> dict[str, NDArray]:
+    """The entries under `prefix`, which is taken off their names."""
+    return {n[len(prefix) :]: v for n, v in parts.items() if n.startswith(prefix)}

@@ -1,0 +1,53 @@
+"""The only place where strings become objects."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.models.clustering import ClusteringModel
+from sklearn_sprites._engine.modules.encoders import build_encoder, wrap_encoder
+from sklearn_sprites._engine.records import FittedModel
+from sklearn_sprites._engine.spec import ModelSpec
+
+
+def build_model(
+    spec: ModelSpec,
+    sprites: Tensor,
+    backgrounds: Tensor,
+    generator: torch.Generator,
+    encoder: nn.Module | None = None,
+) -> ClusteringModel:
+    """A model with given sprites (K, D, H, W) and backgrounds (M, C, H, W).
+
+    `generator`, on the CPU, decides the network's first weights; the model lives
+    where the sprites do. `encoder` is the user's module where spec.encoder is custom.
+    """
+    size = (spec.channels, spec.height, spec.width, generator)
+    if spec.encoder == "custom":
+        made = wrap_encoder(encoder, *size)
+    else:
+        made = build_encoder(spec.encoder, *size)
+    return ClusteringModel(spec, sprites, backgrounds, made, generator)
+
+
+def to_arrays(model: ClusteringModel) -> dict[str, NDArray]:
+    """Parameters and buffers as NumPy arrays of their own."""
+    state = model.state_dict()
+    return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+
+
+def from_fitted(
+    fitted: FittedModel, device: str, encoder: nn.Module | None = None
+) -> ClusteringModel:
+    """The model that :func:`to_arrays` took apart."""
+    arrays = {n: torch.from_numpy(np.array(v)) for n, v in fitted.arrays.items()}
+    model = build_model(
+        fitted.spec,
+        arrays["sprites"].to(device),
+        arrays["backgrounds"].to(device),
+        torch.Generator().manual_seed(0),  # every weight is overwritten
+        encoder,
+    )
+    model.load_state_dict(arrays)
+    return model

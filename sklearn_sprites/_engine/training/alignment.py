@@ -1,0 +1,252 @@
+"""Direct alignment: every image to every plausible sprite, without a network.
+
+Levenberg-Marquardt on the parameters of a linear family of warps, colors solved on
+the way, with a weak pull towards the identity. Started, where asked, from a bank of
+rotations and scales with centroids matched.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.color import apply_color, solve_color
+from sklearn_sprites._engine.ops.linear import solve_symmetric
+from sklearn_sprites._engine.ops.sampling import Grid, pad_to_canvas, sample
+from sklearn_sprites._engine.ops.warps import affine_flow
+
+STEPS = 4
+HYPOTHESES = 4  # sprites to which an image is aligned
+LINEAR_PRIOR, SHIFT_PRIOR = 0.3, 0.05
+LONGEST = 0.25  # of a step, per parameter
+
+
+@dataclass(frozen=True)
+class Family:
+    """What may be aligned: a linear family of affine maps, and colors.
+
+    ``basis`` (q, 6): directions in the 2 x 3 matrix that is added to the identity.
+    ``weight``: of the mean squared error against the prior on the parameters.
+    ``bank`` (R, 6): first guesses; ``match_centroids`` brings both to the middle.
+    """
+
+    grid: Grid
+    basis: Tensor
+    weight: float
+    freedom: int
+    bank: Tensor
+    match_centroids: bool = False
+
+    @property
+    def prior(self) -> Tensor:
+        """Curvature of the pull towards the identity, (q,)."""
+        per_entry = self.basis.new_tensor([LINEAR_PRIOR, LINEAR_PRIOR, SHIFT_PRIOR] * 2)
+        return self.basis.square() @ per_entry
+
+
+class Found(NamedTuple):
+    """For every image: sprite, matrix (n, 6), energies under its two best sprites."""
+
+    labels: Tensor
+    matrices: Tensor
+    energies: Tensor
+    second: Tensor
+
+
+def slopes(sprites: Tensor) -> Tensor:
+    """Sprites, slightly blurred, with their slopes in x and y: (K, 3, C, H, W)."""
+    height, width = sprites.shape[-2:]
+    padded = torch.nn.functional.pad(sprites, (1,) * 4)
+    blurred = 0.6 * torch.nn.functional.avg_pool2d(padded, 3, 1) + 0.4 * sprites
+    dx, dy = torch.zeros_like(blurred), torch.zeros_like(blurred)
+    dx[..., 1:-1] = (blurred[..., 2:] - blurred[..., :-2]) * (width / 4)
+    dy[..., 1:-1, :] = (blurred[..., 2:, :] - blurred[..., :-2, :]) * (height / 4)
+    return torch.stack([sprites, dx, dy], 1)
+
+
+def warp(canvas: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
+    """Read padded images (m, D, H', W') through affine maps (m, 6)."""
+    flow = affine_flow(grid.points, matrices.view(-1, 2, 3))
+    return sample(canvas, flow, grid, "border")
+
+
+def _normal_equations(slope: Tensor, error: Tensor, grid: Grid):
+    """Curvature (m, 6, 6) and gradient (m, 6) of an affine warp, summed over pixels.
+
+    slope (m, 2, C, P), error (m, C, P). Every entry is a moment of a product map, so
+    all of them come from two matrix products.
+    """
+    u = torch.cat([grid.points, torch.ones_like(grid.points[:1])]).T  # (P, 3)
+    gx, gy = slope.unbind(1)  # (m, C, P)
+    maps = torch.stack([gx * gx, gx * gy, gy * gy], 1).sum(2)  # (m, 3, P)
+    products = (u[:, :, None] * u[:, None, :]).flatten(1)  # (P, 9)
+    xx, xy, yy = (maps @ products).view(-1, 3, 3, 3).unbind(1)
+    curvature = torch.cat([torch.cat([xx, xy], 2), torch.cat([xy, yy], 2)], 1)
+    gradient = (slope * error[:, None]).sum(2) @ u  # (m, 2, 3)
+    return curvature, gradient.flatten(1)
+
+
+def refine(
+    images: Tensor, canvas: Tensor, start: Tensor, family: Family
+) -> tuple[Tensor, Tensor]:
+    """The best parameters met, and their energy.
+
+    images (m, C, P); canvas (m, 3 C, H', W') padded :func:`slopes` of one sprite each;
+    start (m, q).
+    """
+    m, channels, pixels = images.shape
+    best = images.new_full((m,), torch.inf)
+    kept, now = start, start
+    damping = images.new_full((m,), 0.05)
+    scale = family.weight / (channels * pixels)
+    prior = family.prior
+    for turn in range(STEPS + 1):
+        read = warp(canvas, now @ family.basis, family.grid)
+        drawn, slope = read.view(m, 3, channels, pixels).split([1, 2], 1)
+        drawn = drawn[:, 0]
+        if family.freedom:
+            color = solve_color(drawn, images, with_bias=family.freedom == 2)
+            drawn = apply_color(drawn, color)
+            slope = slope * (1 + color[..., 0])[:, None, :, None]
+        error = images - drawn
+        energy = scale * error.square().flatten(1).sum(1) + (prior * now.square()).sum(
+            1
+        )
+        better = energy < best
+        damping = torch.where(better, damping * 0.3, damping * 5).clamp(1e-3, 10)
+        best = torch.where(better, energy, best)
+        kept = torch.where(better[:, None], now, kept)
+        if turn == STEPS:
+            break
+        full, pull = _normal_equations(slope, error, family.grid)
+        curvature = scale * (family.basis @ full @ family.basis.T)
+        curvature = curvature + torch.diag(prior)
+        right = scale * (pull @ family.basis.T) - prior * now
+        diagonal = curvature.diagonal(dim1=1, dim2=2)
+        curvature = curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+        move = solve_symmetric(curvature, right).clamp(-LONGEST, LONGEST)
+        now = torch.where(better[:, None], now, kept) + move
+    return kept, best
+
+
+def _standardised(flat: Tensor, freedom: int) -> Tensor:
+    """Images (m, C, P) less what a solved color can absorb of their level."""
+    return flat - flat.mean(-1, keepdim=True) if freedom == 2 else flat
+
+
+def coarse_errors(images: Tensor, posed: Tensor, freedom: int) -> Tensor:
+    """Squared errors (m, R) of images (m, C, P) under posed sprites (R, C, P)."""
+    x, s = _standardised(images, freedom), _standardised(posed, freedom)
+    if not freedom:
+        norms = x.square().flatten(1).sum(1)[:, None] + s.square().flatten(1).sum(1)
+        return torch.addmm(norms, x.flatten(1), s.flatten(1).T, alpha=-2)
+    inner = torch.einsum("mcp,rcp->mrc", x, s)
+    floor = 1e-3 * x.shape[-1]
+    explained = inner.square() / (s.square().sum(-1) + floor)
+    return x.square().flatten(1).sum(1)[:, None] - explained.sum(-1)
+
+
+def centroids(flat: Tensor, grid: Grid) -> Tensor:
+    """Centre of what stands out from an image's border, (m, 2)."""
+    m, channels = flat.shape[:2]
+    square = flat.view(m, channels, grid.height, grid.width)
+    edges = torch.cat(
+        [square[..., 0, :], square[..., -1, :], square[..., 0], square[..., -1]], -1
+    )
+    level = edges.median(-1, keepdim=True).values  # (m, C, 1)
+    evidence = (flat - level).abs().sum(1)
+    mass = evidence.sum(1, keepdim=True).clamp_min(1e-6)
+    return evidence @ grid.points.T / mass
+
+
+def shift_to(images: Tensor, shift: Tensor, grid: Grid) -> Tensor:
+    """Images (m, C, P) read at points displaced by (m, 2)."""
+    square = images.view(*images.shape[:2], grid.height, grid.width)
+    flow = shift[..., None].expand(-1, -1, grid.points.shape[1])
+    return sample(pad_to_canvas(square, "border"), flow, grid, "border").flatten(2)
+
+
+def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
+    """Align images (m, C, P) to their most plausible sprites (K, C, H, W)."""
+    m, (k, r) = len(images), (len(sprites), len(family.bank))
+    grid = family.grid
+    canvas = pad_to_canvas(sprites, "border").repeat_interleave(r, 0)
+    bank = (family.bank @ family.basis).repeat(k, 1)  # (K R, 6)
+    posed = warp(canvas, bank, grid).flatten(2)  # (K R, C, P)
+    middle_x = middle_s = None
+    if family.match_centroids:
+        middle_x, middle_s = centroids(images, grid), centroids(posed, grid)
+        moved = shift_to(images, middle_x, grid)
+        posed = shift_to(posed, middle_s, grid)
+    else:
+        moved = images
+    error, pose = coarse_errors(moved, posed, family.freedom).view(m, k, r).min(2)
+    count = min(HYPOTHESES, k)
+    labels = error.topk(count, 1, largest=False).indices  # (m, h)
+    pose = pose.gather(1, labels)
+    start = family.bank[pose]  # (m, h, q)
+    if middle_x is not None:
+        offset = middle_s.view(k, r, 2)[labels, pose] - middle_x[:, None]  # (m, h, 2)
+        start = start + _shift_parameters(start, offset, family)
+    steep = pad_to_canvas(slopes(sprites).flatten(1, 2), "border")
+    found, energy = refine(
+        images.repeat_interleave(count, 0),
+        steep[labels.flatten()],
+        start.flatten(0, 1),
+        family,
+    )
+    energy, order = energy.view(m, count).sort(1)
+    rows = torch.arange(m, device=images.device)
+    matrices = (found @ family.basis).view(m, count, 6)[rows, order[:, 0]]
+    second = energy[:, min(1, count - 1)]
+    return Found(labels[rows, order[:, 0]], matrices, energy[:, 0], second)
+
+
+def _shift_parameters(start: Tensor, offset: Tensor, family: Family) -> Tensor:
+    """Parameters that add the shift A @ offset, A being the start's linear part."""
+    matrix = (start @ family.basis).view(*start.shape[:2], 2, 3)[..., :2]
+    shift = (matrix @ offset[..., None])[..., 0] + offset
+    entries = shift.new_zeros((*shift.shape[:2], 6))
+    entries[..., 2::3] = shift
+    return entries @ torch.linalg.pinv(family.basis)
+
+
+def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) -> Found:
+    """:func:`assign` for any number of images (n, C, H, W)."""
+    parts = [assign(x.flatten(2), sprites, family) for x in images.split(chunk)]
+    return Found(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def update_sprites(
+    images: Tensor, found: Found, sprites: Tensor, family: Family, steps: int = 2
+) -> Tensor:
+    """Jacobi steps on the normal equations: S += W'(x - W S) / W'1.
+
+    The minimiser for warps W; the mean of images warped back is not.
+    """
+    for _ in range(steps):
+        change, mass = torch.zeros_like(sprites), torch.zeros_like(sprites)
+        for rows in torch.arange(len(images), device=images.device).split(512):
+            more = _adjoint(images[rows], found, rows, sprites, family)
+            change, mass = change + more[0], mass + more[1]
+        sprites = sprites + change / (mass + 1)
+    return sprites
+
+
+def _adjoint(images: Tensor, found: Found, rows: Tensor, sprites: Tensor, family):
+    labels, matrices = found.labels[rows], found.matrices[rows]
+    with torch.enable_grad():
+        variable = sprites.clone().requires_grad_()
+        ones = torch.ones_like(sprites).requires_grad_()
+        drawn = warp(pad_to_canvas(variable, "border")[labels], matrices, family.grid)
+        cover = warp(pad_to_canvas(ones, "border")[labels], matrices, family.grid)
+    gain, shown = torch.ones_like(drawn[..., :1, :1]), drawn.detach()
+    if family.freedom:
+        flat = shown.flatten(2)
+        color = solve_color(flat, images.flatten(2), with_bias=family.freedom == 2)
+        gain = (1 + color[..., 0])[..., None, None]
+        shown = apply_color(flat, color).view_as(drawn)
+    change = torch.autograd.grad(drawn, variable, gain * (images - shown))[0]
+    mass = torch.autograd.grad(cover, ones, gain.square().expand_as(cover))[0]
+    return change, mass

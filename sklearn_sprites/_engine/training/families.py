@@ -1,0 +1,65 @@
+"""Which affine maps alignment may use for a transformation, and their parameters."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.sampling import Grid
+from sklearn_sprites._engine.spec import RIGID, ModelSpec
+from sklearn_sprites._engine.training.alignment import Family
+
+ANGLES = (-0.35, -0.17, 0.0, 0.17, 0.35)
+SCALES = (0.85, 1.0, 1.18)
+ERROR_WEIGHT = 7.0  # of the mean squared error, in units of the images' variance
+
+
+def rigid_name(spec: ModelSpec) -> str | None:
+    """The first transformation that alignment can find."""
+    return next((name for name in spec.transformations if name in RIGID), None)
+
+
+def _directions(name: str, aspect: float) -> list[list[float]]:
+    """Rows of a 2 x 3 matrix per parameter, to first order."""
+    across, down = [0.0, 0, 1, 0, 0, 0], [0.0, 0, 0, 0, 0, 1]
+    scale = [1.0, 0, 0, 0, 1, 0]
+    turn = [0.0, -1 / aspect, 0, aspect, 0, 0]
+    known = {
+        "translation": [across, down],
+        "position": [scale, across, down],
+        "rotation": [turn],
+        "similarity": [scale, turn, across, down],
+    }
+    return known.get(name, torch.eye(6).tolist())
+
+
+def make_family(
+    name: str, freedom: int, images: Tensor, grid: Grid, with_bank: bool
+) -> Family:
+    """The family of affine maps of a rigid transformation for `images` (n, C, H, W)."""
+    aspect = grid.width / grid.height
+    basis = images.new_tensor(_directions(name, aspect))
+    spread = images.var(0).mean().clamp_min(1e-12)
+    turns, scales = ANGLES, SCALES
+    if not with_bank:
+        turns, scales = (0.0,), (1.0,)
+    poses = []
+    for t in turns:
+        for s in scales:
+            c, d = math.cos(t) / s - 1, math.sin(t) / s
+            poses.append([c, -d / aspect, 0, d * aspect, c, 0])
+    bank = images.new_tensor(poses) @ torch.linalg.pinv(basis)
+    bank = torch.unique(bank, dim=0)
+    return Family(grid, basis, float(ERROR_WEIGHT / spread), freedom, bank, with_bank)
+
+
+def to_parameters(name: str, matrices: Tensor, family: Family) -> Tensor:
+    """Parameters (n, p) of the transformation `name` for matrices (n, 6)."""
+    found = matrices @ torch.linalg.pinv(family.basis)
+    if name == "position":
+        return torch.cat([torch.log1p(found[:, :1].clamp_min(-0.9)), found[:, 1:]], 1)
+    if name == "rotation":
+        return torch.atan(found)
+    if name == "projective":
+        return torch.nn.functional.pad(found, (0, 2))
+    return found

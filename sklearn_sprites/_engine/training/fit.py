@@ -1,0 +1,141 @@
+"""Images in, a learned model out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.models.build import build_model, from_fitted
+from sklearn_sprites._engine.records import EpochInfo, FittedModel
+from sklearn_sprites._engine.runtime import generator, isolated
+from sklearn_sprites._engine.settings import TrainingSettings
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.ledger import Ledger
+from sklearn_sprites._engine.training.lloyd import lloyd
+from sklearn_sprites._engine.training.loop import Learner, make_optimizer
+from sklearn_sprites._engine.training.reassignment import spare_count
+from sklearn_sprites._engine.training.run import Progress, run_stages
+from sklearn_sprites._engine.training.start import (
+    Start,
+    first_backgrounds,
+    first_guess,
+    gaussian_mask,
+    make_start,
+)
+
+OnEpoch = Callable[[EpochInfo], bool]
+
+
+def fit_clustering(
+    images: NDArray,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    seed: np.random.SeedSequence,
+    device: str,
+    encoder: nn.Module | None = None,
+    init_sprites: NDArray | None = None,
+    warm: FittedModel | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> FittedModel:
+    """Learn a clustering model.
+
+    Assumes valid input: images (n, C, H, W) float32, contiguous, about in [0, 1];
+    `init_sprites` (K, C or C+1, H, W) where settings.init is "array"; `warm` a model of
+    the same spec to go on from.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss is not finite, twice: the second time with half the learning rate.
+    """
+    children = seed.spawn(2)
+    draws, noise = generator(children[0], "cpu"), generator(children[1], device)
+    with isolated(grad=True, seed=seed):
+        data = torch.from_numpy(images).to(device)
+        if spec.is_kmeans:
+            return _fit_kmeans(
+                data, spec, settings, draws, init_sprites, warm, on_epoch
+            )
+        model, lesson, spare = _begin(
+            data, spec, settings, draws, encoder, init_sprites, warm
+        )
+        learner = Learner(
+            model,
+            make_optimizer(model, settings.learning_rate, settings.weight_decay),
+            data,
+            Ledger(first_guess(model, data)),
+            draws,
+            noise,
+            min(settings.batch_size, len(data)),
+            settings.mask_noise,
+            torch.zeros(len(model.sprites), dtype=torch.int64, device=device),
+            spare,
+        )
+        learner.ledger.retire(spare)
+        progress = Progress(settings, on_epoch, spec)
+        return run_stages(learner, lesson, progress, warm is not None)
+
+
+def _begin(data, spec, settings, draws, encoder, init_sprites, warm):
+    """The model before training, a lesson if any, and the sprites out of use."""
+    if warm is not None:
+        return from_fitted(warm, str(data.device), encoder), None, []
+    k = spec.n_sprites
+    spares = spare_count(settings.reassignment, k, len(data))
+    trained = replace(spec, n_sprites=k + spares)
+    start = _start(data, trained, settings, draws, init_sprites)
+    model = build_model(trained, start.sprites, start.backgrounds, draws, encoder)
+    given = init_sprites is not None
+    return model, start.lesson, list(range(k, k + spares)) if given else []
+
+
+def _start(
+    images: Tensor,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    draws: torch.Generator,
+    init_sprites: NDArray | None,
+) -> Start:
+    if init_sprites is None:
+        return make_start(images, spec, settings.init, draws)
+    sprites = torch.from_numpy(np.array(init_sprites, dtype=np.float32)).to(images)
+    sprites = sprites[torch.arange(spec.n_sprites) % len(sprites)]  # spares: copies
+    if sprites.shape[1] < spec.sprite_channels:
+        mask = gaussian_mask(spec.height, spec.width, like=images)
+        sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
+    return Start(sprites, first_backgrounds(images, spec, draws), None)
+
+
+def _fit_kmeans(
+    images: Tensor,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    draws: torch.Generator,
+    init_sprites: NDArray | None,
+    warm: FittedModel | None,
+    on_epoch: OnEpoch | None,
+) -> FittedModel:
+    """No transformation and nothing behind: Lloyd's algorithm finds the sprites."""
+    given = warm.sprites if warm is not None else init_sprites
+    if given is None:
+        simple = "k-means++" if settings.init in ("align", "kmeans") else settings.init
+        sprites = make_start(images, spec, simple, draws).sprites
+    else:
+        sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
+    flat = images.flatten(1)
+    max_iter = max(settings.max_epochs, 1)
+    found = lloyd(flat, sprites.flatten(1), max_iter)
+    loss = float(found.errors.mean()) / flat.shape[1]
+    arrays = {
+        "sprites": found.centers.view(sprites.shape).cpu().numpy().copy(),
+        "backgrounds": np.zeros((0, *images.shape[1:]), np.float32),
+    }
+    fitted = FittedModel(
+        spec, arrays, loss, [loss], found.n_iter, converged=found.converged
+    )
+    if on_epoch is not None:
+        on_epoch(EpochInfo(found.n_iter, max_iter, loss, "k-means", lambda: fitted))
+    return fitted

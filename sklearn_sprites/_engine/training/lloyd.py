@@ -1,0 +1,87 @@
+"""K-means in torch: the model with no transformation, and the parts of a split."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Clusters(NamedTuple):
+    """Centers (K, d), labels (n,), squared distances (n,) and iterations done."""
+
+    centers: Tensor
+    labels: Tensor
+    errors: Tensor
+    n_iter: int
+    converged: bool
+
+
+def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
+    """(n, K), up to rounding never below zero."""
+    norms = points.square().sum(1, keepdim=True) + centers.square().sum(1)
+    return torch.addmm(norms, points, centers.T, alpha=-2).clamp_min_(0)
+
+
+def plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """k-means++ seeds, each the best of a few draws (Arthur & Vassilvitskii, 2007)."""
+    trials = 2 + k.bit_length()
+    first = torch.randint(len(points), (1,), generator=generator, device=points.device)
+    centers = [points[first]]
+    nearest = squared_distances(points, centers[0])[:, 0]
+    for _ in range(k - 1):
+        weights = nearest.double() + 1e-30
+        drawn = torch.multinomial(weights, trials, True, generator=generator)
+        reach = torch.minimum(
+            nearest[:, None], squared_distances(points, points[drawn])
+        )
+        best = reach.sum(0).argmin()
+        centers.append(points[drawn[best]][None])
+        nearest = reach[:, best]
+    return torch.cat(centers)
+
+
+def mean_of_clusters(points: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
+    """Means of the points with each label; a label without points keeps its center."""
+    sums = torch.zeros_like(centers).index_add_(0, labels, points)
+    counts = torch.bincount(labels, minlength=len(centers))[:, None]
+    return torch.where(counts > 0, sums / counts.clamp_min(1), centers)
+
+
+def relocate_empty(centers: Tensor, labels: Tensor, errors: Tensor, points: Tensor):
+    """Centers without points move to the points that are served worst."""
+    empty = (torch.bincount(labels, minlength=len(centers)) == 0).nonzero()[:, 0]
+    worst = errors.topk(min(len(empty), len(errors)))
+    useful = worst.values > 0
+    centers = centers.clone()
+    centers[empty[: len(useful)][useful]] = points[worst.indices[useful]]
+    return centers, bool(useful.any())
+
+
+def lloyd(points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-4):
+    """Lloyd's algorithm from given centers, until labels or centers stand still.
+
+    `tol` is relative to the variance of the points, as in scikit-learn's KMeans.
+    """
+    limit = tol * points.var(0, unbiased=False).mean()
+    labels = torch.full((len(points),), -1, device=points.device)
+    for iteration in range(1, max_iter + 1):
+        errors, now = squared_distances(points, centers).min(1)
+        moved = mean_of_clusters(points, now, centers)
+        moved, relocated = relocate_empty(moved, now, errors, points)
+        still = torch.equal(now, labels) and not relocated
+        shift = (moved - centers).square().sum()
+        labels, centers = now, moved
+        if still or shift <= limit:
+            break
+    errors, labels = squared_distances(points, centers).min(1)
+    return Clusters(centers, labels, errors, iteration, iteration < max_iter)
+
+
+def kmeans(
+    points: Tensor, k: int, generator: torch.Generator, n_init: int = 1, max_iter=100
+) -> Clusters:
+    """The best of `n_init` runs of Lloyd's algorithm from k-means++ seeds."""
+    runs = [
+        lloyd(points, plus_plus(points, k, generator), max_iter) for _ in range(n_init)
+    ]
+    return min(runs, key=lambda run: float(run.errors.sum()))

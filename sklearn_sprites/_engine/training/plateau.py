@@ -1,0 +1,15 @@
+"""When a stage has learned what it can."""
+
+WINDOW = 4  # epochs whose mean is compared with the mean of as many before
+
+
+def has_converged(losses: list[float], tol: float) -> bool:
+    """Whether the loss fell by less than `tol` per epoch, relative to itself.
+
+    Means over windows of epochs are compared, so that noise does not decide.
+    """
+    if len(losses) < 2 * WINDOW:
+        return False
+    now = sum(losses[-WINDOW:]) / WINDOW
+    before = sum(losses[-2 * WINDOW : -WINDOW]) / WINDOW
+    return before - now <= tol * WINDOW * abs(before)

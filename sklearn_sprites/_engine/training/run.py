@@ -1,0 +1,180 @@
+"""Stages from first to last: epochs, reassignment, convergence, divergence."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_sprites._engine.models.build import to_arrays
+from sklearn_sprites._engine.records import EpochInfo, FittedModel
+from sklearn_sprites._engine.settings import Swap, TrainingSettings
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.curriculum import Stage, make_stages
+from sklearn_sprites._engine.training.distillation import distil
+from sklearn_sprites._engine.training.loop import (
+    Learner,
+    run_epoch,
+    survey,
+)
+from sklearn_sprites._engine.training.plateau import has_converged
+from sklearn_sprites._engine.training.reassignment import (
+    cloning,
+    epochs_between,
+    grow,
+    prune,
+)
+from sklearn_sprites._engine.training.splits import least_missed
+from sklearn_sprites._engine.training.start import Lesson
+from sklearn_sprites.exceptions import TrainingDivergedError
+
+SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
+
+
+@dataclass
+class Progress:
+    """What has happened so far, and whom to tell."""
+
+    settings: TrainingSettings
+    on_epoch: Callable[[EpochInfo], bool] | None
+    spec: ModelSpec
+    losses: list[float] = field(default_factory=list)
+    converged: bool = True
+    stopped: bool = False
+    rolled_back: bool = False
+
+    def tell(self, learner: Learner, stage: str, loss: float) -> None:
+        """Note an epoch; the listener may ask to stop."""
+        self.losses.append(loss)
+        if self.on_epoch is None:
+            return
+
+        def fitted() -> FittedModel:
+            return publish(learner, self, loss)
+
+        epoch, most = len(self.losses), self.settings.max_epochs
+        self.stopped |= bool(self.on_epoch(EpochInfo(epoch, most, loss, stage, fitted)))
+
+    def summary(self) -> dict[str, Any]:
+        """What a :class:`FittedModel` says of its training."""
+        return {
+            "loss_curve": list(self.losses),
+            "n_epochs": max(len(self.losses), 1),
+            "converged": self.converged,
+        }
+
+
+def publish(learner: Learner, progress: Progress, loss: float) -> FittedModel:
+    """The model as it stands, without the sprites that are missed least."""
+    model, spec = learner.model, progress.spec
+    gone = {*learner.spare, *least_missed(learner.ledger.errors, spec.n_sprites)}
+    kept = [k for k in range(len(model.sprites)) if k not in gone]
+    full = FittedModel(model.spec, to_arrays(model), loss, **progress.summary())
+    return replace(full.reordered(np.array(kept)), spec=spec)
+
+
+def run_stages(
+    learner: Learner, lesson: Lesson | None, progress: Progress, is_warm: bool
+) -> FittedModel:
+    """Train the learner's model in place, and take it apart.
+
+    The model may have more sprites than `progress.spec`: the rest are spare.
+    """
+    settings, spec = progress.settings, progress.spec
+    if lesson is not None:
+        distil(learner, lesson.labels, lesson.params)
+    stages = make_stages(spec, settings.curriculum, lesson is not None)
+    if is_warm:
+        stages = stages[-2:]
+    active = frozenset[str]()
+    for stage, epochs in zip(stages, shares(stages, settings.max_epochs), strict=True):
+        active = stage.active if epochs else active
+        run_stage(learner, stage, epochs, progress)
+        if progress.stopped:
+            break
+    prune(learner, spec.n_sprites)
+    everyone = torch.arange(len(learner.images), device=learner.images.device)
+    errors = survey(learner, active, everyone).amin(1)
+    loss = float(errors.mean()) / learner.images[0].numel()
+    return publish(learner, progress, loss)
+
+
+def shares(stages: list[Stage], max_epochs: int) -> list[int]:
+    """Epochs of each stage, at most `max_epochs` together; the earliest give way."""
+    total = sum(stage.share for stage in stages)
+    wanted = [max(1, round(max_epochs * stage.share / total)) for stage in stages]
+    for i in range(len(wanted)):
+        excess = sum(wanted) - max_epochs
+        wanted[i] -= min(wanted[i], max(excess, 0))
+    return wanted
+
+
+def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -> None:
+    """Epochs of one stage, until it has converged."""
+    settings = progress.settings
+    rate = settings.learning_rate * (SETTLE_RATE if stage.is_last else 1)
+    rate *= 0.5 if progress.rolled_back else 1
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    after_step = None if stage.is_last else cloning(settings.reassignment)
+    losses: list[float] = []
+    for _ in range(epochs):
+        before = snapshot(learner)
+        loss = run_epoch(learner, stage.active, after_step)
+        if not math.isfinite(loss):
+            loss = roll_back(learner, before, stage, progress)
+        losses.append(loss)
+        progress.tell(learner, stage.name, loss)
+        if progress.stopped:
+            return
+        if reassign(learner, stage, progress):
+            losses.clear()  # what was learned counts from here
+        if has_converged(losses, settings.tol):
+            return
+    progress.converged = not stage.is_last or has_converged(losses, settings.tol)
+
+
+def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
+    """Give sprites a new start where the rule says so; whether it happened."""
+    settings, spec = progress.settings, progress.spec
+    rule = settings.reassignment
+    if not isinstance(rule, Swap) or stage.is_last:
+        return False
+    every = epochs_between(rule, spec.is_layered)
+    epoch, last = len(progress.losses), rule.until * settings.max_epochs
+    is_due = epoch % every == 0 and epoch <= last
+    is_over = epoch > last and len(learner.spare) + spec.n_sprites < len(learner.usage)
+    if is_due or is_over:
+        prune(learner, spec.n_sprites)
+    if is_due and epoch + every <= last:
+        grow(learner, rule, stage.active)
+    return is_due or is_over
+
+
+def snapshot(learner: Learner) -> tuple[dict, dict]:
+    """Model and optimizer as they are."""
+    model = {n: v.clone() for n, v in learner.model.state_dict().items()}
+    return model, copy.deepcopy(learner.optimizer.state_dict())
+
+
+def roll_back(learner: Learner, before, stage: Stage, progress: Progress) -> float:
+    """Repeat a diverged epoch from its start with half the learning rate, once."""
+    rate = learner.optimizer.param_groups[0]["lr"]
+    if not progress.rolled_back:
+        progress.rolled_back = True
+        learner.model.load_state_dict(before[0])
+        learner.optimizer.load_state_dict(before[1])
+        for group in learner.optimizer.param_groups:
+            group["lr"] = rate / 2
+        loss = run_epoch(learner, stage.active)
+        if math.isfinite(loss):
+            return loss
+    last = progress.losses[-1] if progress.losses else float("nan")
+    raise TrainingDivergedError(
+        f"the loss is not finite in epoch {len(progress.losses) + 1} ({stage.name}) "
+        f"with learning_rate={rate:g}; the last finite loss was {last:g}. "
+        "Lower learning_rate, or scale the images."
+    )

@@ -1,0 +1,150 @@
+"""The first sprites and backgrounds, and parameters for the network to learn."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.models.clustering import ClusteringModel, color_of
+from sklearn_sprites._engine.ops.compositing import over, softclip
+from sklearn_sprites._engine.ops.sampling import make_grid
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training import alignment
+from sklearn_sprites._engine.training.alignment import Family
+from sklearn_sprites._engine.training.families import (
+    make_family,
+    rigid_name,
+    to_parameters,
+)
+from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
+
+ROUNDS = 6
+IMAGES_PER_ROUND = 2000
+GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
+CONSTANT = 0.9  # first color of sprites that start as constants (DTI-Sprites)
+BACKGROUND_IMAGES = 1000
+
+
+class Lesson(NamedTuple):
+    """What alignment found: image i is sprite labels[i] under params[name][i]."""
+
+    labels: Tensor
+    params: dict[str, Tensor]
+
+
+class Start(NamedTuple):
+    """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any."""
+
+    sprites: Tensor
+    backgrounds: Tensor
+    lesson: Lesson | None
+
+
+def gaussian_mask(height: int, width: int, *, like: Tensor) -> Tensor:
+    """A separable Gaussian around the centre, (1, H, W), one at its top."""
+    lines = []
+    for side in (height, width):
+        offset = torch.arange(side, device=like.device, dtype=like.dtype)
+        offset = (offset - (side - 1) / 2) / (GAUSSIAN_SPREAD * side)
+        lines.append(torch.exp(-0.5 * offset.square()))
+    return torch.outer(*lines)[None]
+
+
+def first_backgrounds(images: Tensor, spec: ModelSpec, draws) -> Tensor:
+    """Backgrounds (M, C, H, W): the mean image, or the means of k-means clusters."""
+    shape = (spec.n_backgrounds, *images.shape[1:])
+    if spec.n_backgrounds == 0:
+        return images.new_zeros(shape)
+    order = torch.randperm(len(images), generator=draws)[:BACKGROUND_IMAGES]
+    some = images[order.to(images.device)]
+    if spec.n_backgrounds == 1:
+        return some.mean(0, keepdim=True)
+    k = min(spec.n_backgrounds, len(some))
+    centers = kmeans(some.flatten(1), k, draws).centers
+    repeated = centers[torch.arange(spec.n_backgrounds) % k]
+    return repeated.view(shape)
+
+
+def simple_sprites(images: Tensor, spec: ModelSpec, init: str, draws) -> Tensor:
+    """Appearances (K, C, H, W) by one of the papers' simple rules."""
+    shape = (spec.n_sprites, *images.shape[1:])
+    n, device = len(images), images.device
+    if init == "constant":
+        return images.new_full(shape, CONSTANT)
+    if init == "random":
+        return torch.rand(shape, generator=draws).to(images)
+    if init == "sample":
+        return images[torch.randperm(n, generator=draws)[: spec.n_sprites].to(device)]
+    order = torch.randperm(n, generator=draws)[: max(IMAGES_PER_ROUND, 100)]
+    flat = images[order.to(device)].flatten(1)
+    if init == "k-means++":
+        return plus_plus(flat, spec.n_sprites, draws).view(shape)
+    return kmeans(flat, spec.n_sprites, draws).centers.view(shape)
+
+
+def make_start(images: Tensor, spec: ModelSpec, init: str, draws) -> Start:
+    """Where training starts for images (n, C, H, W)."""
+    backgrounds = first_backgrounds(images, spec, draws)
+    lesson = None
+    if init == "align" and rigid_name(spec) and not spec.is_layered:
+        sprites, lesson = aligned_start(images, spec, draws)
+    else:
+        init = "kmeans" if init == "align" else init
+        sprites = simple_sprites(images, spec, init, draws)
+    if spec.is_layered:
+        mask = gaussian_mask(spec.height, spec.width, like=images)
+        sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
+    return Start(sprites, backgrounds, lesson)
+
+
+@torch.no_grad()
+def aligned_start(images: Tensor, spec: ModelSpec, draws) -> tuple[Tensor, Lesson]:
+    """Sprites and parameters by rounds of alignment and closed-form sprites."""
+    name = rigid_name(spec)
+    grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
+    solved = color_of(spec.transformations)
+    freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
+    candidates = []
+    for with_bank in (False, True):
+        family = make_family(name, freedom, images, grid, with_bank)
+        candidates.append(run_rounds(images, spec, family, draws, with_bank))
+    energy, sprites, family = min(candidates, key=lambda c: c[0])
+    found = alignment.survey(images, sprites, family)
+    params = {name: to_parameters(name, found.matrices, family)}
+    return sprites, Lesson(found.labels, params)
+
+
+def run_rounds(images: Tensor, spec: ModelSpec, family: Family, draws, with_bank):
+    """Expectation and maximisation in turn; (last energy, sprites, family)."""
+    if with_bank:
+        order = torch.randperm(len(images), generator=draws)
+        sprites = images[order[: spec.n_sprites].to(images.device)]
+        middle = alignment.centroids(sprites.flatten(2), family.grid)
+        centred = alignment.shift_to(sprites.flatten(2), middle, family.grid)
+        sprites = torch.nn.functional.avg_pool2d(
+            centred.view_as(sprites), 3, 1, 1, count_include_pad=False
+        )
+    else:
+        sprites = simple_sprites(images, spec, "kmeans", draws)
+    energy = torch.inf
+    for _ in range(ROUNDS):
+        order = torch.randperm(len(images), generator=draws)[:IMAGES_PER_ROUND]
+        some = images[order.to(images.device)]
+        found = alignment.survey(some, sprites, family)
+        energy = float(found.energies.mean())
+        sprites = alignment.update_sprites(some, found, sprites, family)
+    return energy, sprites, family
+
+
+@torch.no_grad()
+def first_guess(model: ClusteringModel, images: Tensor) -> Tensor:
+    """Errors (n, K) under untransformed sprites: what is worth looking at first."""
+    spec = model.spec
+    sprites = model.sprites
+    if spec.is_layered:
+        alpha = softclip(sprites[:, -1:])
+        sprites = over(sprites[:, :-1], alpha, model.backgrounds.mean(0, keepdim=True))
+    freedom = {None: 0, "linear_color": 1, "color": 2}[color_of(spec.transformations)]
+    parts = images.flatten(2).split(2048)
+    flat = sprites.flatten(2)
+    return torch.cat([alignment.coarse_errors(part, flat, freedom) for part in parts])

@@ -1,0 +1,38 @@
+"""Edits of parameter rows: the only place where they happen outside a gradient step."""
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.records import is_per_sprite
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@torch.no_grad()
+def copy_rows(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None, source: int, target: int
+) -> None:
+    """Sprite `target` becomes sprite `source`, in parameters and optimizer moments."""
+    for name, parameter in model.named_parameters():
+        if not is_per_sprite(name):
+            continue
+        parameter[target] = parameter[source]
+        for moment in _moments(optimizer, parameter):
+            moment[target] = moment[source]
+
+
+@torch.no_grad()
+def set_sprite(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None, row: int, image: Tensor
+) -> None:
+    """Give a sprite another appearance; what its optimizer knew of the old one goes."""
+    model.sprites[row, : len(image)] = image
+    for moment in _moments(optimizer, model.sprites):
+        moment[row, : len(image)] = 0
+
+
+def _moments(optimizer, parameter: Tensor) -> list[Tensor]:
+    if optimizer is None:
+        return []
+    state = optimizer.state.get(parameter, {})
+    return [state[name] for name in MOMENTS if name in state]
