@@ -4,6 +4,8 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from sklearn_sprites._engine.models.build import build_model
+
 seeds = st.integers(0, 2**32 - 1)
 batches = st.integers(1, 3)
 channels = st.integers(1, 3)
@@ -55,3 +57,27 @@ def assert_twins(fast, slow, *inputs, tolerance=1e-9):
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
     for grad, other in zip(grads, expected_grads, strict=True):
         torch.testing.assert_close(grad, other, rtol=tolerance, atol=tolerance)
+
+
+def random_model(spec, seed, strength=0.1):
+    """A clustering model whose heads already predict something, in eval mode."""
+    make = Draws(seed)
+    size = (spec.height, spec.width)
+    model = build_model(
+        spec,
+        make.uniform(spec.n_sprites, spec.sprite_channels, *size).float(),
+        make.uniform(spec.n_backgrounds, spec.channels, *size).float(),
+        make.generator,
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] in ("group_weight", "group_bias"):
+                parameter.copy_(make.normal(*parameter.shape, scale=strength))
+        images = make.uniform(32, spec.channels, *size).float()
+        model.describe(images, every_name(spec))  # batch statistics
+    return model.eval()
+
+
+def every_name(spec):
+    """The names of all transformations of a model, as what is active."""
+    return frozenset((*spec.transformations, *spec.background_transformations))

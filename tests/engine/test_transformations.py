@@ -125,14 +125,13 @@ def test_undo_brings_a_transformed_image_back(name):
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 2, indexing="ij")
     image = torch.exp(-4 * ((x - 0.1) ** 2 + 2 * (y + 0.05) ** 2))[None, None]
     steps = make_sequence((name,), 32, 32, "border", CPU)
-    params = parameters(Draws(2), (name,), 1, 0.12)
-    params = {n: v.float() for n, v in params.items()}
+    params = {name: torch.full((1, parameter_count(name, 1)), 0.1)}
     moved = steps.apply(image, params)
     back = steps.undo(moved, params)
     # Two interpolations blur a little; nothing of the displacement may remain.
     lost, changed = (back - image).square().sum(), (moved - image).square().sum()
-    assert changed > 0.03
-    assert lost < 0.05 * changed
+    assert changed > 0.1
+    assert lost < 0.1 * changed
 
 
 def test_undo_without_parameters_returns_the_images():

@@ -1,0 +1,279 @@
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_sprites._engine.models.build import build_model, from_fitted, to_arrays
+from sklearn_sprites._engine.ops.color import RIDGE
+from sklearn_sprites._engine.records import FittedModel
+from sklearn_sprites._engine.spec import SPLINE_GRID, ModelSpec
+from tests import oracles
+from tests.strategies import Draws, every_name, random_model
+
+OPAQUE = ModelSpec(3, 0, 1, 6, 5, ("affine", "thin_plate_spline"))
+COLORED = ModelSpec(3, 0, 2, 5, 5, ("color", "affine"))
+GAINED = ModelSpec(2, 0, 2, 5, 5, ("linear_color",), color="solve")
+PREDICTED = ModelSpec(3, 0, 2, 5, 5, ("color", "projective"), color="predict")
+LAYERED = ModelSpec(3, 2, 2, 6, 5, ("color", "similarity"), ("linear_color", "affine"))
+FIXED = ModelSpec(1, 1, 1, 5, 6, ("translation",), ("identity",))
+LAYERED_PREDICTED = ModelSpec(
+    2, 2, 3, 5, 5, ("color", "position"), ("color",), color="predict"
+)
+SPECS = {
+    "opaque": OPAQUE,
+    "colored": COLORED,
+    "gained": GAINED,
+    "predicted": PREDICTED,
+    "layered": LAYERED,
+    "one of each": FIXED,
+    "layered predicted": LAYERED_PREDICTED,
+}
+
+every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+
+
+def images_for(spec, n=4, seed=11):
+    shape = (n, spec.channels, spec.height, spec.width)
+    return Draws(seed).uniform(*shape).float()
+
+
+def all_errors(model, images):
+    spec = model.spec
+    description = model.describe(images, every_name(spec))
+    every = torch.arange(spec.n_sprites).expand(len(images), -1)
+    return model.errors(images, every, description, every_name(spec))
+
+
+def assert_near(found, expected, tolerance):
+    """Float32 against float64."""
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)
+
+
+class SlowTwin:
+    """Draws one candidate at a time from the definition, in float64."""
+
+    def __init__(self, model, images):
+        self.spec, self.images = model.spec, images.double()
+        self.sprites = model.sprites.detach().double()
+        self.backgrounds = model.backgrounds.detach().double()
+        with torch.no_grad():
+            described = model.describe(images, every_name(self.spec))
+        self.params = {n: v.double() for n, v in described.params.items()}
+        self.behind = {n: v.double() for n, v in described.background_params.items()}
+
+    def warp(self, image, names, params, padding):
+        height, width = image.shape[-2:]
+        steps = [name for name in names if "color" not in name]
+        points = [
+            torch.stack(
+                oracles.sequence_point(
+                    steps,
+                    params,
+                    width / height,
+                    SPLINE_GRID,
+                    *torch.tensor(p).double(),
+                )
+                if any(name in params for name in steps)
+                else torch.tensor(p).double().unbind()
+            )
+            for p in oracles.centers(height, width)
+        ]
+        return oracles.sample(image[None], torch.stack(points, 1)[None], padding)[0]
+
+    def color(self, names, params):
+        """Predicted colors (C, 2), and how much of them is solved instead."""
+        found = torch.zeros(self.spec.channels, 2, dtype=torch.float64)
+        name = next((name for name in names if "color" in name), None)
+        if name is not None and self.spec.color == "solve":
+            return found, {"color": 2, "linear_color": 1}[name]
+        if name == "color":
+            found = params[name].view(-1, 2)
+        elif name == "linear_color":
+            found[:, 0] = params[name]
+        return found, 0
+
+    def draw(self, b, k, m):
+        spec = self.spec
+        params = {n: v[b, k] for n, v in self.params.items()}
+        layered = spec.n_backgrounds > 0
+        padding = "zeros" if layered else "border"
+        drawn = self.warp(self.sprites[k], spec.transformations, params, padding)
+        look, alpha = drawn[: spec.channels], torch.ones_like(drawn[0])
+        color, freedom = self.color(spec.transformations, params)
+        looks, colors, freedoms = [look], [color], [freedom]
+        shares = [alpha]
+        if layered:
+            behind = {n: v[b, m] for n, v in self.behind.items()}
+            names = spec.background_transformations
+            back = self.warp(self.backgrounds[m], names, behind, "border")
+            alpha = torch.stack([oracles.softclip(v) for v in drawn[-1]])
+            color, freedom = self.color(names, behind)
+            looks, colors = [look, back], [*colors, color]
+            freedoms, shares = [*freedoms, freedom], [alpha, 1 - alpha]
+        colors = self.solve(b, looks, shares, colors, freedoms, layered)
+        parts = [
+            share * oracles.apply_color(look[None], color[None])[0]
+            for look, share, color in zip(looks, shares, colors, strict=True)
+        ]
+        return sum(parts).view(spec.channels, spec.height, spec.width), alpha
+
+    def solve(self, b, looks, shares, colors, freedoms, layered):
+        target = self.images[b].flatten(1)[None]
+        if not any(freedoms):
+            return colors
+        if layered:
+            solved = oracles.solve_layers(
+                [look[None] for look in looks],
+                [share[None, None] for share in shares],
+                freedoms,
+                target,
+                RIDGE,
+            )
+            return [one[0] for one in solved]
+        out = torch.zeros_like(colors[0])
+        n = target.shape[-1]
+        for c, look in enumerate(looks[0]):
+            columns = torch.stack([look, torch.ones_like(look)][: freedoms[0]], 1)
+            found = oracles.ridge(
+                columns,
+                target[0, c],
+                look.new_full((n,), 1 / n),
+                [look.new_tensor(v) for v in (1.0, 0.0)][: freedoms[0]],
+                [look.new_tensor(v) for v in (RIDGE, 0.0)][: freedoms[0]],
+            )
+            out[c, : freedoms[0]] = found
+            out[c, 0] -= 1
+        return [out]
+
+
+@every_spec
+def test_errors_and_drawings_equal_the_slow_twin(spec):
+    model, images = random_model(spec, 0), images_for(spec)
+    twin, errors = SlowTwin(model, images), all_errors(model, images)
+    n_behind = max(spec.n_backgrounds, 1)
+    assert errors.shape == (len(images), spec.n_sprites, n_behind)
+    description = model.describe(images, every_name(spec))
+    b = 2
+    for k, m in product(range(spec.n_sprites), range(n_behind)):
+        expected, alpha = twin.draw(b, k, m)
+        one = [torch.tensor([i]) for i in (b, k, m)]
+        drawn = model.draw(images, *one, description, every_name(spec))
+        assert_near(drawn.image[0], expected, 2e-5)
+        assert_near(errors[b, k, m], (expected - twin.images[b]).square().sum(), 1e-4)
+        if spec.n_backgrounds:
+            assert_near(drawn.alpha.flatten(), alpha, 2e-5)
+
+
+@every_spec
+def test_a_fresh_model_draws_its_sprites_as_they_are(spec):
+    make = Draws(3)
+    size = (spec.height, spec.width)
+    sprites = make.uniform(spec.n_sprites, spec.sprite_channels, *size).float()
+    if spec.n_backgrounds:
+        sprites[:, -1] = 1  # opaque: what lies behind is hidden
+    backgrounds = make.uniform(spec.n_backgrounds, spec.channels, *size).float()
+    model = build_model(spec, sprites, backgrounds, make.generator).eval()
+    k = torch.arange(spec.n_sprites)
+    images = sprites[:, : spec.channels].contiguous()
+    description = model.describe(images, every_name(spec))
+    drawn = model.draw(images, k, k, 0 * k, description, every_name(spec))
+    torch.testing.assert_close(drawn.image, images, rtol=0, atol=1e-6)
+    if spec.color == "predict" or "color" not in "".join(every_name(spec)):
+        torch.testing.assert_close(drawn.color, torch.zeros_like(drawn.color))
+
+
+@every_spec
+def test_nothing_active_compares_with_the_untransformed_sprites(spec):
+    model, images = random_model(spec, 1), images_for(spec)
+    every = torch.arange(spec.n_sprites).expand(len(images), -1)
+    description = model.describe(images, frozenset())
+    assert not description.params
+    errors = model.errors(images, every, description, frozenset())[..., 0]
+    drawn = model.sprites[:, : spec.channels]
+    if spec.n_backgrounds:
+        alpha = model.sprites[:, -1:]
+        drawn = alpha * drawn + (1 - alpha) * model.backgrounds[:1]
+    expected = (images[:, None] - drawn).square().flatten(2).sum(2)
+    torch.testing.assert_close(errors, expected.detach(), rtol=1e-5, atol=1e-5)
+
+
+@every_spec
+def test_candidates_are_gathered_by_their_own_index(spec):
+    model, images = random_model(spec, 2), images_for(spec, 5)
+    everything = all_errors(model, images)
+    picked = torch.randint(spec.n_sprites, (5, 2), generator=Draws(0).generator)
+    description = model.describe(images, every_name(spec))
+    found = model.errors(images, picked, description, every_name(spec))
+    expected = everything[torch.arange(5)[:, None], picked]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@every_spec
+def test_permuted_sprites_permute_errors(spec):
+    model, images = random_model(spec, 3), images_for(spec)
+    order = np.array([2, 0, 1])[: spec.n_sprites]
+    order = np.argsort(order)[::-1].copy()
+    fitted = FittedModel(spec, to_arrays(model), 0.0)
+    other = from_fitted(fitted.reordered(order), "cpu").eval()
+    found, expected = all_errors(other, images), all_errors(model, images)[:, order]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(fitted.reordered(order).sprites, fitted.sprites[order])
+
+
+@every_spec
+def test_taking_apart_and_putting_together_changes_nothing(spec):
+    model, images = random_model(spec, 4), images_for(spec)
+    fitted = FittedModel(spec, to_arrays(model), 0.0)
+    for value in fitted.arrays.values():
+        value.flags.writeable = False  # as from a read-only memory map
+    again = from_fitted(fitted, "cpu").eval()
+    assert torch.equal(all_errors(again, images), all_errors(model, images))
+    with torch.no_grad():
+        again.sprites.zero_()
+    assert np.abs(fitted.sprites).sum() > 0
+
+
+@every_spec
+def test_every_parameter_that_draws_gets_a_gradient(spec):
+    model, images = random_model(spec, 5).train(), images_for(spec, 8)
+    active = every_name(spec)
+    b = torch.arange(8)
+    behind = b % max(spec.n_backgrounds, 1)
+    description = model.describe(images, active)
+    drawn = model.draw(images, b, b % spec.n_sprites, behind, description, active)
+    (drawn.image - images).square().mean().backward()
+    silent = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.numel() and (parameter.grad is None or not parameter.grad.any())
+    }
+    predicts = spec.color == "predict" or len(active - {"color", "linear_color"}) > 0
+    assert {n.partition(".")[0] for n in silent} <= (set() if predicts else {"encoder"})
+
+
+def test_solved_colors_are_the_best_ones():
+    model, images = random_model(COLORED, 6), images_for(COLORED)
+    active = every_name(COLORED)
+    description = model.describe(images, active)
+    b = torch.arange(4)
+    drawn = model.draw(images, b, 0 * b, 0 * b, description, active)
+    best = (drawn.image - images).square().flatten(1).mean(1)
+    plain = model.draw(images, b, 0 * b, 0 * b, description, active - {"color"})
+    assert torch.equal(plain.color, torch.zeros_like(plain.color))
+    assert (best < (plain.image - images).square().flatten(1).mean(1)).all()
+
+
+def test_mask_noise_moves_alpha_alone():
+    model, images = random_model(LAYERED, 7), images_for(LAYERED)
+    active = frozenset(("similarity", "affine"))  # no color is solved
+    description = model.describe(images, active)
+    b = torch.arange(4)
+    noise = torch.full((1, 1, 6, 5), -9.0)
+    behind = model.draw(images, b, 0 * b, 0 * b, description, active, noise)
+    assert (behind.alpha < 0).all()
+    other = model.draw(images, b, 0 * b + 1, 0 * b, description, active, noise)
+    gap = (behind.image - other.image).abs().max()
+    assert gap < 0.2  # the sprite is (all but) gone, whichever it is
+    clear = model.draw(images, b, 0 * b, 0 * b, description, active)
+    assert (clear.image - behind.image).abs().max() > 0.2

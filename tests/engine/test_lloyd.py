@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
+
+from sklearn_sprites._engine.training.lloyd import (
+    kmeans,
+    lloyd,
+    mean_of_clusters,
+    plus_plus,
+    squared_distances,
+)
+from tests.strategies import attack, draws
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@attack
+@given(draws, st.integers(1, 9), st.integers(1, 5), st.integers(1, 6))
+def test_squared_distances_equal_their_definition(make, n, k, d):
+    points, centers = make.normal(n, d), make.normal(k, d)
+    expected = torch.stack([((points - c) ** 2).sum(1) for c in centers], 1)
+    found = squared_distances(points, centers)
+    torch.testing.assert_close(found, expected)
+    assert (squared_distances(points, points) >= 0).all()
+
+
+@attack
+@given(draws, st.integers(1, 9), st.integers(1, 5))
+def test_means_equal_their_definition_and_empty_clusters_stay(make, n, k):
+    points, centers = make.normal(n, 3), make.normal(k, 3)
+    labels = torch.randint(k, (n,), generator=make.generator)
+    found = mean_of_clusters(points, labels, centers)
+    for j in range(k):
+        mine = points[labels == j]
+        torch.testing.assert_close(found[j], mine.mean(0) if len(mine) else centers[j])
+
+
+def test_the_same_start_leads_where_scikit_learn_goes():
+    points = load_digits().data.astype(np.float32) / 16
+    start = points[np.random.default_rng(0).choice(len(points), 10, replace=False)]
+    theirs = KMeans(10, init=start, n_init=1).fit(points)
+    ours = lloyd(torch.from_numpy(points), torch.from_numpy(start))
+    assert adjusted_rand_score(theirs.labels_, ours.labels.numpy()) >= 0.99
+    assert float(ours.errors.sum()) == pytest.approx(theirs.inertia_, rel=0.01)
+    assert ours.converged
+
+
+@attack
+@given(draws, st.integers(2, 30), st.integers(1, 4))
+def test_labels_are_the_nearest_centers_and_every_cluster_has_points(make, n, k):
+    k = min(k, n)
+    points = make.normal(n, 2)
+    found = lloyd(points, points[:k].clone())
+    distances = squared_distances(points, found.centers)
+    torch.testing.assert_close(found.errors, distances.amin(1))
+    assert torch.equal(found.labels, distances.argmin(1))
+    assert found.n_iter >= 1
+
+
+def test_more_iterations_are_never_worse():
+    points = torch.from_numpy(load_digits().data).float()
+    runs = [lloyd(points, points[:10], max_iter=i) for i in (1, 2, 4, 100)]
+    errors = [float(run.errors.sum()) for run in runs]
+    assert errors == sorted(errors, reverse=True)
+    assert [run.n_iter for run in runs[:3]] == [1, 2, 4]
+    assert not runs[0].converged
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_i7_fewer_distinct_points_than_centers_end_without_nan(k):
+    points = torch.tensor([[0.0, 0], [1, 1]]).repeat(4, 1)
+    found = kmeans(points, k, seeded())
+    assert found.centers.isfinite().all()
+    assert float(found.errors.sum()) == pytest.approx(0 if k > 1 else 4)
+
+
+def test_seeds_are_points_far_apart_decided_by_the_generator_alone():
+    blobs = torch.tensor([[0.0, 0], [100, 0], [0, 100]]).repeat_interleave(50, 0)
+    points = blobs + torch.randn(150, 2, generator=seeded())
+    before = torch.get_rng_state()
+    found = plus_plus(points, 3, seeded(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found, plus_plus(points, 3, seeded(1)))
+    assert squared_distances(found, points).amin(1).max() < 1e-2
+    nearest = squared_distances(found, blobs[[0, 50, 100]]).argmin(1)
+    assert sorted(nearest.tolist()) == [0, 1, 2]
+
+
+def test_the_best_of_several_runs_is_kept():
+    points = torch.from_numpy(load_digits().data).float()
+    one = kmeans(points, 10, seeded(3), n_init=1)
+    many = kmeans(points, 10, seeded(3), n_init=5)
+    assert many.errors.sum() <= one.errors.sum()
