@@ -21,7 +21,7 @@ from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import COLORS
 from sklearn_sprites._engine.training.lloyd import squared_distances
 
-BATCH = 256
+BATCH = 64  # a multiple of 16: smaller remainders take other kernels
 SMALLEST_GAIN = 0.05  # a color is undone as if its gain were at least this
 
 

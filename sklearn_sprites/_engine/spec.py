@@ -10,6 +10,7 @@ TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "morphological")
 ENCODERS = ("small", "resnet20", "resnet32", "resnet18")
 
 SMALLEST_SIDE = 4  # below this many pixels nothing can be warped
+COLOR_SIDE = 12  # below this many pixels gray images keep their colors by default
 SPLINE_GRID = 4  # control points per side of a thin-plate spline
 MORPHOLOGICAL_KERNEL = 7
 
@@ -96,6 +97,8 @@ def auto_transformations(
     """The default sequences (sprites, backgrounds) for images of this kind."""
     if min(height, width) < SMALLEST_SIDE:
         return (), ()
-    color = ("color",) if channels > 1 or n_backgrounds else ()
+    # on very small gray images a color absorbs what tells sprites apart
+    has_color = channels > 1 or n_backgrounds or min(height, width) >= COLOR_SIDE
+    color = ("color",) if has_color else ()
     sprites = (*color, "affine", "thin_plate_spline")
     return sprites, (color if n_backgrounds else ())

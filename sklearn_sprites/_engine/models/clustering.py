@@ -93,9 +93,10 @@ class ClusteringModel(nn.Module):
         if not wanted and not behind:
             return Description({}, {})
         features = self.encoder(images)
+        # NaN would crash the sampler; that weights are NaN shows in the loss
         return Description(
-            {n: self.heads[n](features) for n in wanted},
-            {n: self.background_heads[n](features) for n in behind},
+            {n: self.heads[n](features).nan_to_num() for n in wanted},
+            {n: self.background_heads[n](features).nan_to_num() for n in behind},
         )
 
     def draw(

@@ -23,6 +23,7 @@ from sklearn_sprites._engine.training.start import (
     first_backgrounds,
     first_guess,
     gaussian_mask,
+    image_weights,
     make_start,
 )
 
@@ -62,15 +63,17 @@ def fit_clustering(
         model, lesson, spare = _begin(
             data, spec, settings, draws, encoder, init_sprites, warm
         )
+        weights = image_weights(data, spec)
         learner = Learner(
             model,
             make_optimizer(model, settings.learning_rate, settings.weight_decay),
             data,
-            Ledger(first_guess(model, data)),
+            Ledger(first_guess(model, data) * weights[:, None]),
             draws,
             noise,
             min(settings.batch_size, len(data)),
             settings.mask_noise,
+            weights,
             torch.zeros(len(model.sprites), dtype=torch.int64, device=device),
             spare,
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 SHORTLIST = 4  # candidates per image and step
+WIDE = 16  # candidates per image before the first step
 RETIRED = torch.iinfo(torch.int32).max
 
 
@@ -33,6 +34,12 @@ class Ledger:
         best = errors.topk(self.size - 1, 1, largest=False).indices
         age = self.seen[index].scatter(1, best, RETIRED)
         return torch.cat([best, age.argmin(1, keepdim=True)], 1)
+
+    def most_likely(self, index: Tensor, width: int) -> Tensor:
+        """The best known sprites of images (B,), at most `width`: (B, S)."""
+        errors = self.errors[index]
+        width = min(width, errors.shape[1])
+        return errors.topk(width, 1, largest=False).indices
 
     def record(self, index: Tensor, candidates: Tensor, errors: Tensor) -> Tensor:
         """Note errors (B, S) of candidates (B, S) of images (B,).

@@ -64,7 +64,9 @@ def lloyd(points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-
     """
     limit = tol * points.var(0, unbiased=False).mean()
     labels = torch.full((len(points),), -1, device=points.device)
-    for iteration in range(1, max_iter + 1):
+    n_iter = 0
+    while n_iter < max_iter:
+        n_iter += 1
         errors, now = squared_distances(points, centers).min(1)
         moved = mean_of_clusters(points, now, centers)
         moved, relocated = relocate_empty(moved, now, errors, points)
@@ -74,7 +76,7 @@ def lloyd(points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-
         if still or shift <= limit:
             break
     errors, labels = squared_distances(points, centers).min(1)
-    return Clusters(centers, labels, errors, iteration, iteration < max_iter)
+    return Clusters(centers, labels, errors, n_iter, n_iter < max_iter)
 
 
 def kmeans(

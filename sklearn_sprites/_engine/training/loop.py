@@ -10,6 +10,7 @@ from sklearn_sprites._engine.models.clustering import ClusteringModel, Descripti
 from sklearn_sprites._engine.training.ledger import Ledger
 
 MIN_STEPS = 48  # steps of an epoch: a small set is passed over several times
+CHUNK = 512  # images looked at together, without gradient
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Learner:
     noise: torch.Generator  # on the device: mask noise
     batch_size: int
     mask_noise: float
+    weights: Tensor  # (n,) what an image's error counts
     usage: Tensor  # (K,) images drawn since the last look
     spare: list[int] = field(default_factory=list)  # sprites out of use
 
@@ -75,7 +77,8 @@ def choose(
     candidates = learner.ledger.candidates(index)
     errors = learner.model.errors(images, candidates, description, active, noise)
     behind = errors.argmin(2)  # (B, S)
-    least = learner.ledger.record(index, candidates, errors.amin(2))
+    errors = errors.amin(2) * learner.weights[index, None]
+    least = learner.ledger.record(index, candidates, errors)
     best = least.argmin(1, keepdim=True)
     sprites = candidates.gather(1, best)[:, 0]
     learner.usage.index_add_(0, sprites, torch.ones_like(sprites))
@@ -91,7 +94,8 @@ def step(learner: Learner, index: Tensor, active: frozenset[str]) -> Tensor:
     sprites, behind = choose(learner, index, images, description, active, noise)
     rows = torch.arange(len(index), device=images.device)
     drawn = model.draw(images, rows, sprites, behind, description, active, noise)
-    loss = (drawn.image - images).square().mean()
+    errors = (drawn.image - images).square().flatten(1).mean(1)
+    loss = (errors * learner.weights[index]).mean()
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     learner.optimizer.step()
@@ -110,22 +114,29 @@ def run_epoch(
         losses.append(step(learner, index, active))
         if after_step is not None:
             after_step(learner, number)
-    return float(torch.stack(losses).mean())
+    weights = sum(p.detach().sum() for p in learner.model.parameters())
+    return float(torch.stack(losses).mean() + 0 * weights)  # NaN if any weight is
 
 
 @torch.no_grad()
 def survey(
-    learner: Learner, active: frozenset[str], index: Tensor, chunk: int = 512
+    learner: Learner, active: frozenset[str], width: int | None = None
 ) -> Tensor:
-    """Errors (m, K) of the images at `index` under every sprite, noted in the ledger."""
-    model, n_sprites = learner.model, learner.model.spec.n_sprites
+    """Errors (n, S) of all images under their `width` likeliest sprites, or under all.
+
+    They are noted in the ledger; sprites that are out of use have infinite errors.
+    """
+    model, ledger = learner.model, learner.ledger
+    width = model.spec.n_sprites if width is None else width
+    everyone = torch.arange(len(learner.images), device=learner.images.device)
     model.eval()
     found = []
-    for rows in index.split(chunk):
+    for rows in everyone.split(CHUNK):
         images = learner.images[rows]
-        every = torch.arange(n_sprites, device=rows.device).expand(len(rows), -1)
+        candidates = ledger.most_likely(rows, width)
         description = model.describe(images, active)
-        errors = model.errors(images, every, description, active).amin(2)
-        found.append(learner.ledger.record(rows, every, errors))
+        errors = model.errors(images, candidates, description, active).amin(2)
+        errors = errors * learner.weights[rows, None]
+        found.append(ledger.record(rows, candidates, errors))
     model.train()
     return torch.cat(found)

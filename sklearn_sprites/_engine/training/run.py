@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
@@ -15,6 +14,7 @@ from sklearn_sprites._engine.settings import Swap, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.curriculum import Stage, make_stages
 from sklearn_sprites._engine.training.distillation import distil
+from sklearn_sprites._engine.training.ledger import WIDE
 from sklearn_sprites._engine.training.loop import (
     Learner,
     run_epoch,
@@ -89,15 +89,15 @@ def run_stages(
     stages = make_stages(spec, settings.curriculum, lesson is not None)
     if is_warm:
         stages = stages[-2:]
-    active = frozenset[str]()
+    active = stages[0].active
+    survey(learner, active, WIDE)
     for stage, epochs in zip(stages, shares(stages, settings.max_epochs), strict=True):
         active = stage.active if epochs else active
         run_stage(learner, stage, epochs, progress)
         if progress.stopped:
             break
     prune(learner, spec.n_sprites)
-    everyone = torch.arange(len(learner.images), device=learner.images.device)
-    errors = survey(learner, active, everyone).amin(1)
+    errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
 

@@ -23,6 +23,7 @@ IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 CONSTANT = 0.9  # first color of sprites that start as constants (DTI-Sprites)
 BACKGROUND_IMAGES = 1000
+CONTRAST_FLOOR = 0.3  # of the mean variance, added to an image's own
 
 
 class Lesson(NamedTuple):
@@ -86,7 +87,7 @@ def make_start(images: Tensor, spec: ModelSpec, init: str, draws) -> Start:
     """Where training starts for images (n, C, H, W)."""
     backgrounds = first_backgrounds(images, spec, draws)
     lesson = None
-    if init == "align" and rigid_name(spec) and not spec.is_layered:
+    if init == "align" and rigid_name(spec):
         sprites, lesson = aligned_start(images, spec, draws)
     else:
         init = "kmeans" if init == "align" else init
@@ -108,7 +109,7 @@ def aligned_start(images: Tensor, spec: ModelSpec, draws) -> tuple[Tensor, Lesso
     for with_bank in (False, True):
         family = make_family(name, freedom, images, grid, with_bank)
         candidates.append(run_rounds(images, spec, family, draws, with_bank))
-    energy, sprites, family = min(candidates, key=lambda c: c[0])
+    _, sprites, family = min(candidates, key=lambda c: c[0])
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
     return sprites, Lesson(found.labels, params)
@@ -148,3 +149,17 @@ def first_guess(model: ClusteringModel, images: Tensor) -> Tensor:
     parts = images.flatten(2).split(2048)
     flat = sprites.flatten(2)
     return torch.cat([alignment.coarse_errors(part, flat, freedom) for part in parts])
+
+
+def image_weights(images: Tensor, spec: ModelSpec) -> Tensor:
+    """What each image's error counts, (n,), one on average.
+
+    Where gains are solved, contrast is a nuisance: errors count relative to an image's
+    own variance, so that pictures of high contrast do not decide alone.
+    """
+    is_solved = color_of(spec.transformations) == "color" and spec.color == "solve"
+    if not is_solved:
+        return images.new_ones(len(images))
+    variance = images.flatten(2).var(2).sum(1)
+    weights = 1 / (variance + CONTRAST_FLOOR * variance.mean()).clamp_min(1e-12)
+    return weights / weights.mean()

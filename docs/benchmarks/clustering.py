@@ -1,0 +1,158 @@
+"""Accuracy, time and memory of SpriteClustering with its defaults, and of KMeans.
+
+    python docs/benchmarks/clustering.py FOLDER --sets mnist usps --seeds 5
+
+FOLDER holds the archives named in recipes.py; digits need none. One line of JSON per
+fit is appended to `--output`, each from a process of its own, so that time and memory
+are those of one fit; `--summary` prints the table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from recipes import SETS, load
+
+OPTIONS = {"gtsrb8": {"n_clusters": 8, "n_backgrounds": 1}}
+TARGETS = {
+    "digits": (0.94, 15),
+    "mnist": (0.970, 90),
+    "usps": (0.975, 60),
+    "color": (0.96, 240),
+    "affine": (0.95, 300),
+    "gtsrb8": (0.88, 600),
+}
+
+
+def scores(labels, truth) -> dict[str, float]:
+    """Accuracy after Hungarian matching, NMI and ARI."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    from sklearn_sprites.metrics import clustering_accuracy
+
+    return {
+        "accuracy": float(clustering_accuracy(truth, labels)),
+        "nmi": float(normalized_mutual_info_score(truth, labels)),
+        "ari": float(adjusted_rand_score(truth, labels)),
+    }
+
+
+def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
+    """Fit once; what came out."""
+    images, truth = load(name, folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    options = OPTIONS.get(name, {"n_clusters": 10})
+    if model == "kmeans":
+        from sklearn.cluster import KMeans
+
+        flat = images.reshape(len(images), -1) / images.max()
+        estimator = KMeans(options["n_clusters"], n_init=1, random_state=seed)
+    else:
+        from sklearn_sprites import SpriteClustering
+
+        flat = images
+        estimator = SpriteClustering(**options, random_state=seed)
+    began = time.perf_counter()
+    estimator.fit(flat)
+    fitted = time.perf_counter()
+    labels = estimator.predict(flat)
+    predicted = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "set": name,
+        "model": model,
+        "seed": seed,
+        **scores(labels, truth),
+        "fit_s": fitted - began,
+        "predict_images_per_s": len(images) / (predicted - fitted),
+        "n_iter": int(estimator.n_iter_),
+        "peak_mb": peak / 1024,
+        "data_mb": before / 1024,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+    }
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Fits in processes of their own, one after the other."""
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for name in args.sets:
+            for model in args.models:
+                command = [sys.executable, __file__, str(args.folder), "--one", model]
+                command += ["--sets", name, "--first-seed", str(seed)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    sys.stderr.write(done.stderr)
+                    raise SystemExit(f"{name} with seed {seed} failed")
+                with args.output.open("a") as file:
+                    file.write(done.stdout)
+                sys.stdout.write(done.stdout)
+                sys.stdout.flush()
+
+
+def summary(path: Path) -> str:
+    """A Markdown table of means over seeds."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    head = "| set | model | seeds | accuracy (mean, lowest, std) | NMI | ARI | fit, s |"
+    lines = [head + " predict, images/s | peak MB | target |", "|---" * 10 + "|"]
+    for name in SETS:
+        for model in ("sprites", "kmeans"):
+            mine = [r for r in rows if r["set"] == name and r["model"] == model]
+            if not mine:
+                continue
+            value = {
+                key: np.array([r[key] for r in mine])
+                for key in mine[0]
+                if isinstance(mine[0][key], float)
+            }
+            accuracy = value["accuracy"]
+            target = "{:.3f} in {} s".format(*TARGETS[name])
+            cells = [
+                name,
+                model,
+                str(len(mine)),
+                f"{accuracy.mean():.4f}, {accuracy.min():.4f}, {accuracy.std():.4f}",
+                f"{value['nmi'].mean():.3f}",
+                f"{value['ari'].mean():.3f}",
+                f"{value['fit_s'].mean():.1f}",
+                f"{value['predict_images_per_s'].mean():.0f}",
+                f"{value['peak_mb'].max():.0f}",
+                target if model == "sprites" else "",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--models", nargs="+", default=["sprites", "kmeans"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--one", choices=["sprites", "kmeans"])
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("clustering.jsonl")
+    )
+    parser.add_argument("--summary", action="store_true")
+    args = parser.parse_args()
+    if args.summary:
+        sys.stdout.write(summary(args.output) + "\n")
+    elif args.one:
+        row = run_one(args.sets[0], args.first_seed, args.folder, args.one)
+        sys.stdout.write(json.dumps(row) + "\n")
+    else:
+        run_all(args)
+
+
+if __name__ == "__main__":
+    main()
