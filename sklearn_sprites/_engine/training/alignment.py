@@ -239,8 +239,11 @@ def _adjoint(images: Tensor, found: Found, rows: Tensor, sprites: Tensor, family
     with torch.enable_grad():
         variable = sprites.clone().requires_grad_()
         ones = torch.ones_like(sprites).requires_grad_()
-        drawn = warp(pad_to_canvas(variable, "border")[labels], matrices, family.grid)
-        cover = warp(pad_to_canvas(ones, "border")[labels], matrices, family.grid)
+        # index_select adds up its gradient in order; indexing would race over threads.
+        source = pad_to_canvas(variable, "border").index_select(0, labels)
+        whole = pad_to_canvas(ones, "border").index_select(0, labels)
+        drawn = warp(source, matrices, family.grid)
+        cover = warp(whole, matrices, family.grid)
     gain, shown = torch.ones_like(drawn[..., :1, :1]), drawn.detach()
     if family.freedom:
         flat = shown.flatten(2)
