@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.build import from_fitted
-from sklearn_sprites._engine.models.clustering import ClusteringModel, Drawn, color_of
+from sklearn_sprites._engine.models.clustering import (
+    ClusteringModel,
+    Description,
+    Drawn,
+    color_of,
+)
 from sklearn_sprites._engine.ops.color import apply_color
 from sklearn_sprites._engine.records import Assignment, FittedModel
 from sklearn_sprites._engine.runtime import isolated
@@ -26,7 +31,7 @@ SMALLEST_GAIN = 0.05  # a color is undone as if its gain were at least this
 
 
 class Predictor:
-    """Applies a :class:`FittedModel` to images (n, C, H, W), float32, in model units."""
+    """Applies a :class:`FittedModel` to float32 images (n, C, H, W) in model units."""
 
     def __init__(
         self, fitted: FittedModel, device: str, encoder: nn.Module | None = None
@@ -82,9 +87,12 @@ class Predictor:
                 )
         return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
-    def _choose(self, images: Tensor):
+    def _choose(
+        self, images: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Description, Drawn]:
         """Errors (B, K), and the drawn winners with everything that describes them."""
         model = self.model
+        assert model is not None, "k-means draws nothing"
         description = model.describe(images, self.active)
         every = torch.arange(self.spec.n_sprites, device=images.device)
         every = every.expand(len(images), -1)
@@ -140,7 +148,9 @@ class Predictor:
         return {"image": self._choose(images)[-1].image}
 
     def _segment(self, images: Tensor) -> dict[str, Tensor]:
-        return {"alpha": self._choose(images)[-1].alpha[:, 0].clamp(0, 1)}
+        alpha = self._choose(images)[-1].alpha
+        assert alpha is not None, "opaque sprites have no alpha"
+        return {"alpha": alpha[:, 0].clamp(0, 1)}
 
     def _align(self, images: Tensor) -> dict[str, Tensor]:
         if self.model is None:

@@ -69,7 +69,9 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelSpec":
         """The inverse of :meth:`to_dict`; lists become tuples again."""
-        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        frozen: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**frozen)
 
 
@@ -101,4 +103,4 @@ def auto_transformations(
     has_color = channels > 1 or n_backgrounds or min(height, width) >= COLOR_SIDE
     color = ("color",) if has_color else ()
     sprites = (*color, "affine", "thin_plate_spline")
-    return sprites, (color if n_backgrounds else ())
+    return sprites, (sprites if n_backgrounds else ())

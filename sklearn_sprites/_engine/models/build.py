@@ -24,7 +24,7 @@ def build_model(
     where the sprites do. `encoder` is the user's module where spec.encoder is custom.
     """
     size = (spec.channels, spec.height, spec.width, generator)
-    if spec.encoder == "custom":
+    if spec.encoder == "custom" and encoder is not None:
         made = wrap_encoder(encoder, *size)
     else:
         made = build_encoder(spec.encoder, *size)

@@ -18,10 +18,15 @@ ROWS_AT_ONCE = 2048  # candidates rendered together: bounds memory, not the resu
 
 @dataclass(frozen=True)
 class Description:
-    """Parameters that the network predicts: name -> (B, K, p) and (B, M, p)."""
+    """What is known of images before anything is drawn in front.
+
+    Parameters that the network predicts, name -> (B, K, p) and (B, M, p), and the
+    transformed backgrounds (B * M, C, H, W), without their colors.
+    """
 
     params: dict[str, Tensor]
     background_params: dict[str, Tensor]
+    backs: Tensor | None
 
 
 class Drawn(NamedTuple):
@@ -70,7 +75,11 @@ class ClusteringModel(nn.Module):
         self.to(device)
 
     def _heads(
-        self, names: tuple[str, ...], groups: int, features: int, generator
+        self,
+        names: tuple[str, ...],
+        groups: int,
+        features: int,
+        generator: torch.Generator,
     ) -> nn.ModuleDict:
         solved = COLORS if self.spec.color == "solve" else ()
         return nn.ModuleDict(
@@ -87,14 +96,28 @@ class ClusteringModel(nn.Module):
         )
 
     def describe(self, images: Tensor, active: frozenset[str]) -> Description:
-        """Predict the parameters of the active transformations of (B, C, H, W)."""
+        """Predict for (B, C, H, W) with the active transformations, and look behind."""
+        params, behind = self.parameters_of(images, active)
+        if not self.spec.is_layered:
+            return Description(params, behind, None)
+        n_behind = self.spec.n_backgrounds
+        each = torch.arange(n_behind, device=images.device).repeat(len(images))
+        spatial = {n: v.flatten(0, 1) for n, v in behind.items() if n not in COLORS}
+        canvas = pad_to_canvas(self.backgrounds, "border").index_select(0, each)
+        backs = self.background_sequence.apply(canvas, spatial)
+        return Description(params, behind, backs)
+
+    def parameters_of(
+        self, images: Tensor, active: frozenset[str]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Predicted parameters of sprites and of backgrounds."""
         wanted = [n for n in self.heads if n in active]
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:
-            return Description({}, {})
+            return {}, {}
         features = self.encoder(images)
         # NaN would crash the sampler; that weights are NaN shows in the loss
-        return Description(
+        return (
             {n: self.heads[n](features).nan_to_num() for n in wanted},
             {n: self.background_heads[n](features).nan_to_num() for n in behind},
         )
@@ -129,15 +152,11 @@ class ClusteringModel(nn.Module):
         behind_params = {
             n: v[rows, behind] for n, v in description.background_params.items()
         }
-        back = self._draw_background(behind, behind_params)
-        if noise is not None:
-            drawn = torch.cat([drawn[:, :-1], drawn[:, -1:] + noise], 1)
-        return self._compose(drawn, back, target, params, behind_params, active)
-
-    def _draw_background(self, behind: Tensor, params: dict[str, Tensor]) -> Tensor:
-        spatial = {n: v for n, v in params.items() if n not in COLORS}
-        canvas = pad_to_canvas(self.backgrounds, "border").index_select(0, behind)
-        return self.background_sequence.apply(canvas, spatial)
+        index = rows * self.spec.n_backgrounds + behind
+        back = description.backs.index_select(0, index)
+        alpha = drawn[:, -1:] if noise is None else drawn[:, -1:] + noise
+        layers = (drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2))
+        return self._compose(layers, target, params, behind_params, active)
 
     def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> int:
         """How many numbers per channel are solved: none, a gain, a gain and a bias."""
@@ -155,7 +174,13 @@ class ClusteringModel(nn.Module):
             return torch.stack([params["linear_color"], zeros[..., 1]], -1)
         return zeros
 
-    def _recolor(self, drawn, target, params, active) -> Drawn:
+    def _recolor(
+        self,
+        drawn: Tensor,
+        target: Tensor,
+        params: dict[str, Tensor],
+        active: frozenset[str],
+    ) -> Drawn:
         flat = drawn.flatten(2)
         freedom = self._freedom(self.spec.transformations, active)
         if freedom:
@@ -169,9 +194,15 @@ class ClusteringModel(nn.Module):
             drawn = apply_color(flat, color).view_as(drawn)
         return Drawn(drawn, None, color, torch.zeros_like(color))
 
-    def _compose(self, drawn, back, target, params, behind_params, active) -> Drawn:
-        front, alpha = drawn[:, :-1].flatten(2), softclip(drawn[:, -1:].flatten(2))
-        behind = back.flatten(2)
+    def _compose(
+        self,
+        layers: tuple[Tensor, Tensor, Tensor],
+        target: Tensor,
+        params: dict[str, Tensor],
+        behind_params: dict[str, Tensor],
+        active: frozenset[str],
+    ) -> Drawn:
+        front, alpha, behind = layers  # (m, C, P), (m, 1, P), (m, C, P)
         spec = self.spec
         freedoms = [
             self._freedom(spec.transformations, active),
@@ -214,6 +245,7 @@ class ClusteringModel(nn.Module):
         ).flatten(1)
         parts = []
         for chunk in pairs.split(ROWS_AT_ONCE, 1):
-            drawn = self.draw(images, *chunk, description, active, noise)
-            parts.append((drawn.image - images[chunk[0]]).square().flatten(1).sum(1))
+            row, sprite, back = chunk.unbind()
+            drawn = self.draw(images, row, sprite, back, description, active, noise)
+            parts.append((drawn.image - images[row]).square().flatten(1).sum(1))
         return torch.cat(parts).view(shape)

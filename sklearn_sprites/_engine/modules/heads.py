@@ -26,10 +26,9 @@ class GroupedHead(nn.Module):
         self.hidden_weight = nn.Parameter(
             uniform.uniform_(-bound, bound, generator=generator)
         )
-        zeros = {"dtype": torch.float32, "device": device}
-        self.hidden_bias = nn.Parameter(torch.zeros(HIDDEN, **zeros))
-        self.group_weight = nn.Parameter(torch.zeros(groups, outputs, HIDDEN, **zeros))
-        self.group_bias = nn.Parameter(torch.zeros(groups, outputs, **zeros))
+        self.hidden_bias = nn.Parameter(uniform.new_zeros(HIDDEN))
+        self.group_weight = nn.Parameter(uniform.new_zeros(groups, outputs, HIDDEN))
+        self.group_bias = nn.Parameter(uniform.new_zeros(groups, outputs))
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, F) to parameters (B, groups, outputs)."""

@@ -28,17 +28,18 @@ def affine_part(name: str, params: Tensor, aspect: float) -> Tensor:
     if name == "affine":
         return params.view(-1, 2, 3)
     none = torch.zeros_like(params[:, 0])
-    diagonal, turn, shift = none, none, (none, none)
+    diagonal, turn, right, below = none, none, none, none
     if name == "translation":
-        shift = params.unbind(1)
+        right, below = params.unbind(1)
     elif name == "position":
-        diagonal, shift = torch.expm1(params[:, 0]), params[:, 1:].unbind(1)
+        scale, right, below = params.unbind(1)
+        diagonal = torch.expm1(scale)
     elif name == "rotation":
         diagonal, turn = torch.cos(params[:, 0]) - 1, torch.sin(params[:, 0])
     else:
-        diagonal, turn, shift = params[:, 0], params[:, 1], params[:, 2:].unbind(1)
-    across = torch.stack([diagonal, -turn / aspect, shift[0]], 1)
-    down = torch.stack([turn * aspect, diagonal, shift[1]], 1)
+        diagonal, turn, right, below = params.unbind(1)
+    across = torch.stack([diagonal, -turn / aspect, right], 1)
+    down = torch.stack([turn * aspect, diagonal, below], 1)
     return torch.stack([across, down], 1)
 
 

@@ -71,7 +71,9 @@ def warp(canvas: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
     return sample(canvas, flow, grid, "border")
 
 
-def _normal_equations(slope: Tensor, error: Tensor, grid: Grid):
+def _normal_equations(
+    slope: Tensor, error: Tensor, grid: Grid
+) -> tuple[Tensor, Tensor]:
     """Curvature (m, 6, 6) and gradient (m, 6) of an affine warp, summed over pixels.
 
     slope (m, 2, C, P), error (m, C, P). Every entry is a moment of a product map, so
@@ -186,7 +188,7 @@ def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
     labels = error.topk(count, 1, largest=False).indices  # (m, h)
     pose = pose.gather(1, labels)
     start = family.bank[pose]  # (m, h, q)
-    if middle_x is not None:
+    if middle_x is not None and middle_s is not None:
         offset = middle_s.view(k, r, 2)[labels, pose] - middle_x[:, None]  # (m, h, 2)
         start = start + _shift_parameters(start, offset, family)
     steep = pad_to_canvas(slopes(sprites).flatten(1, 2), "border")
@@ -234,7 +236,10 @@ def update_sprites(
     return sprites
 
 
-def _adjoint(images: Tensor, found: Found, rows: Tensor, sprites: Tensor, family):
+def _adjoint(
+    images: Tensor, found: Found, rows: Tensor, sprites: Tensor, family: Family
+) -> tuple[Tensor, Tensor]:
+    """Sums (K, C, H, W) of W'(x - W S) and of W'1 over some images."""
     labels, matrices = found.labels[rows], found.matrices[rows]
     with torch.enable_grad():
         variable = sprites.clone().requires_grad_()

@@ -23,12 +23,12 @@ def distil(
     active = frozenset(names)
     for _ in range(epochs):
         for index in batches(learner):
-            told = model.describe(learner.images[index], active).params
+            told, _ = model.parameters_of(learner.images[index], active)
             rows = torch.arange(len(index), device=index.device)
-            loss = sum(
-                (told[n][rows, labels[index]] - params[n][index]).square().mean()
-                for n in names
-            )
+            loss = torch.zeros((), device=index.device)
+            for n in names:
+                found = told[n][rows, labels[index]]
+                loss = loss + (found - params[n][index]).square().mean()
             teacher.zero_grad(set_to_none=True)
             loss.backward()
             teacher.step()

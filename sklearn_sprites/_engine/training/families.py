@@ -40,9 +40,8 @@ def make_family(
     aspect = grid.width / grid.height
     basis = images.new_tensor(_directions(name, aspect))
     spread = images.var(0).mean().clamp_min(1e-12)
-    turns, scales = ANGLES, SCALES
-    if not with_bank:
-        turns, scales = (0.0,), (1.0,)
+    turns: tuple[float, ...] = ANGLES if with_bank else (0.0,)
+    scales: tuple[float, ...] = SCALES if with_bank else (1.0,)
     poses = []
     for t in turns:
         for s in scales:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.build import build_model, from_fitted
+from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import TrainingSettings
@@ -19,6 +20,7 @@ from sklearn_sprites._engine.training.loop import Learner, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages
 from sklearn_sprites._engine.training.start import (
+    Lesson,
     Start,
     first_backgrounds,
     first_guess,
@@ -82,7 +84,15 @@ def fit_clustering(
         return run_stages(learner, lesson, progress, warm is not None)
 
 
-def _begin(data, spec, settings, draws, encoder, init_sprites, warm):
+def _begin(
+    data: Tensor,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    draws: torch.Generator,
+    encoder: nn.Module | None,
+    init_sprites: NDArray | None,
+    warm: FittedModel | None,
+) -> tuple[ClusteringModel, Lesson | None, list[int]]:
     """The model before training, a lesson if any, and the sprites out of use."""
     if warm is not None:
         return from_fitted(warm, str(data.device), encoder), None, []

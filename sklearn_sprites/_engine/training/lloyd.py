@@ -47,7 +47,9 @@ def mean_of_clusters(points: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     return torch.where(counts > 0, sums / counts.clamp_min(1), centers)
 
 
-def relocate_empty(centers: Tensor, labels: Tensor, errors: Tensor, points: Tensor):
+def relocate_empty(
+    centers: Tensor, labels: Tensor, errors: Tensor, points: Tensor
+) -> tuple[Tensor, bool]:
     """Centers without points move to the points that are served worst."""
     empty = (torch.bincount(labels, minlength=len(centers)) == 0).nonzero()[:, 0]
     worst = errors.topk(min(len(empty), len(errors)))
@@ -57,7 +59,9 @@ def relocate_empty(centers: Tensor, labels: Tensor, errors: Tensor, points: Tens
     return centers, bool(useful.any())
 
 
-def lloyd(points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-4):
+def lloyd(
+    points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-4
+) -> Clusters:
     """Lloyd's algorithm from given centers, until labels or centers stand still.
 
     `tol` is relative to the variance of the points, as in scikit-learn's KMeans.
@@ -80,7 +84,11 @@ def lloyd(points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-
 
 
 def kmeans(
-    points: Tensor, k: int, generator: torch.Generator, n_init: int = 1, max_iter=100
+    points: Tensor,
+    k: int,
+    generator: torch.Generator,
+    n_init: int = 1,
+    max_iter: int = 100,
 ) -> Clusters:
     """The best of `n_init` runs of Lloyd's algorithm from k-means++ seeds."""
     runs = [

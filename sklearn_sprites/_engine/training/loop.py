@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def make_optimizer(
     drawn = [model.sprites, model.backgrounds]
     ids = {id(p) for p in drawn}
     network = [p for p in model.parameters() if id(p) not in ids]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": drawn},
         {"params": network, "weight_decay": weight_decay},
     ]

@@ -38,11 +38,11 @@ def aligned_images(
     parts = []
     for rows, mine in zip(index.split(512), owners.split(512), strict=True):
         images = learner.images[rows]
-        description = model.describe(images, active)
+        told, _ = model.parameters_of(images, active)
         every = torch.arange(len(rows), device=rows.device)
         params = {
             n: v[every, mine]
-            for n, v in description.params.items()
+            for n, v in told.items()
             if n not in COLORS and n != "thin_plate_spline"
         }
         images = model.sequence.undo(images, params).flatten(2)
@@ -80,8 +80,8 @@ def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:
     gains, halves = split_gains(
         aligned, owners, least, learner.model.spec.n_sprites, learner.draws
     )
-    order = gains.argsort(descending=True).tolist()
-    for parent in [k for k in order if k in halves][: len(learner.spare)]:
+    ranked = gains.argsort(descending=True).tolist()
+    for parent in [k for k in ranked if k in halves][: len(learner.spare)]:
         spare = learner.spare.pop()
         _split(learner, spare, parent, halves[parent])
         learner.ledger.copy(parent, spare)

@@ -160,7 +160,9 @@ def snapshot(learner: Learner) -> tuple[dict, dict]:
     return model, copy.deepcopy(learner.optimizer.state_dict())
 
 
-def roll_back(learner: Learner, before, stage: Stage, progress: Progress) -> float:
+def roll_back(
+    learner: Learner, before: tuple[dict, dict], stage: Stage, progress: Progress
+) -> float:
     """Repeat a diverged epoch from its start with half the learning rate, once."""
     rate = learner.optimizer.param_groups[0]["lr"]
     if not progress.rolled_back:

@@ -19,6 +19,7 @@ from sklearn_sprites._engine.training.families import (
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
 
 ROUNDS = 6
+TRIAL_ROUNDS = 2  # after which a family of warps is chosen by its energy
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 CONSTANT = 0.9  # first color of sprites that start as constants (DTI-Sprites)
@@ -51,7 +52,9 @@ def gaussian_mask(height: int, width: int, *, like: Tensor) -> Tensor:
     return torch.outer(*lines)[None]
 
 
-def first_backgrounds(images: Tensor, spec: ModelSpec, draws) -> Tensor:
+def first_backgrounds(
+    images: Tensor, spec: ModelSpec, draws: torch.Generator
+) -> Tensor:
     """Backgrounds (M, C, H, W): the mean image, or the means of k-means clusters."""
     shape = (spec.n_backgrounds, *images.shape[1:])
     if spec.n_backgrounds == 0:
@@ -66,7 +69,9 @@ def first_backgrounds(images: Tensor, spec: ModelSpec, draws) -> Tensor:
     return repeated.view(shape)
 
 
-def simple_sprites(images: Tensor, spec: ModelSpec, init: str, draws) -> Tensor:
+def simple_sprites(
+    images: Tensor, spec: ModelSpec, init: str, draws: torch.Generator
+) -> Tensor:
     """Appearances (K, C, H, W) by one of the papers' simple rules."""
     shape = (spec.n_sprites, *images.shape[1:])
     n, device = len(images), images.device
@@ -83,7 +88,9 @@ def simple_sprites(images: Tensor, spec: ModelSpec, init: str, draws) -> Tensor:
     return kmeans(flat, spec.n_sprites, draws).centers.view(shape)
 
 
-def make_start(images: Tensor, spec: ModelSpec, init: str, draws) -> Start:
+def make_start(
+    images: Tensor, spec: ModelSpec, init: str, draws: torch.Generator
+) -> Start:
     """Where training starts for images (n, C, H, W)."""
     backgrounds = first_backgrounds(images, spec, draws)
     lesson = None
@@ -99,49 +106,64 @@ def make_start(images: Tensor, spec: ModelSpec, init: str, draws) -> Start:
 
 
 @torch.no_grad()
-def aligned_start(images: Tensor, spec: ModelSpec, draws) -> tuple[Tensor, Lesson]:
+def aligned_start(
+    images: Tensor, spec: ModelSpec, draws: torch.Generator
+) -> tuple[Tensor, Lesson]:
     """Sprites and parameters by rounds of alignment and closed-form sprites."""
     name = rigid_name(spec)
+    assert name is not None, "nothing can be aligned"
     grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
     solved = color_of(spec.transformations)
     freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
-    candidates = []
+    trials = []
     for with_bank in (False, True):
         family = make_family(name, freedom, images, grid, with_bank)
-        candidates.append(run_rounds(images, spec, family, draws, with_bank))
-    _, sprites, family = min(candidates, key=lambda c: c[0])
+        first = first_aligned(images, spec, family, draws)
+        trials.append((*run_rounds(images, first, family, draws, TRIAL_ROUNDS), family))
+    _, sprites, family = min(trials, key=lambda trial: trial[0])
+    _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
     return sprites, Lesson(found.labels, params)
 
 
-def run_rounds(images: Tensor, spec: ModelSpec, family: Family, draws, with_bank):
-    """Expectation and maximisation in turn; (last energy, sprites, family)."""
-    if with_bank:
-        order = torch.randperm(len(images), generator=draws)
-        sprites = images[order[: spec.n_sprites].to(images.device)]
-        middle = alignment.centroids(sprites.flatten(2), family.grid)
-        centred = alignment.shift_to(sprites.flatten(2), middle, family.grid)
-        sprites = torch.nn.functional.avg_pool2d(
-            centred.view_as(sprites), 3, 1, 1, count_include_pad=False
-        )
-    else:
-        sprites = simple_sprites(images, spec, "kmeans", draws)
+def first_aligned(
+    images: Tensor, spec: ModelSpec, family: Family, draws: torch.Generator
+) -> Tensor:
+    """Sprites (K, C, H, W) before the first round.
+
+    Centers of k-means; where poses differ much, images, centred and blurred.
+    """
+    if not family.match_centroids:
+        return simple_sprites(images, spec, "kmeans", draws)
+    order = torch.randperm(len(images), generator=draws)
+    sprites = images[order[: spec.n_sprites].to(images.device)]
+    middle = alignment.centroids(sprites.flatten(2), family.grid)
+    centred = alignment.shift_to(sprites.flatten(2), middle, family.grid)
+    return torch.nn.functional.avg_pool2d(
+        centred.view_as(sprites), 3, 1, 1, count_include_pad=False
+    )
+
+
+def run_rounds(
+    images: Tensor, sprites: Tensor, family: Family, draws: torch.Generator, rounds: int
+) -> tuple[float, Tensor]:
+    """Expectation and maximisation in turn; the last energy, and sprites."""
     energy = torch.inf
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         order = torch.randperm(len(images), generator=draws)[:IMAGES_PER_ROUND]
         some = images[order.to(images.device)]
         found = alignment.survey(some, sprites, family)
         energy = float(found.energies.mean())
         sprites = alignment.update_sprites(some, found, sprites, family)
-    return energy, sprites, family
+    return energy, sprites
 
 
 @torch.no_grad()
 def first_guess(model: ClusteringModel, images: Tensor) -> Tensor:
     """Errors (n, K) under untransformed sprites: what is worth looking at first."""
     spec = model.spec
-    sprites = model.sprites
+    sprites: Tensor = model.sprites
     if spec.is_layered:
         alpha = softclip(sprites[:, -1:])
         sprites = over(sprites[:, :-1], alpha, model.backgrounds.mean(0, keepdim=True))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.records import is_per_sprite
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -23,7 +24,10 @@ def copy_rows(
 
 @torch.no_grad()
 def set_sprite(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None, row: int, image: Tensor
+    model: ClusteringModel,
+    optimizer: torch.optim.Optimizer | None,
+    row: int,
+    image: Tensor,
 ) -> None:
     """Give a sprite another appearance; what its optimizer knew of the old one goes."""
     model.sprites[row, : len(image)] = image
@@ -31,7 +35,9 @@ def set_sprite(
         moment[row, : len(image)] = 0
 
 
-def _moments(optimizer, parameter: Tensor) -> list[Tensor]:
+def _moments(
+    optimizer: torch.optim.Optimizer | None, parameter: Tensor
+) -> list[Tensor]:
     if optimizer is None:
         return []
     state = optimizer.state.get(parameter, {})
