@@ -1,0 +1,181 @@
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_sprites._engine.settings import CURRICULA
+from sklearn_sprites._engine.spec import (
+    TRANSFORMATIONS,
+    ModelSpec,
+    auto_transformations,
+    parameter_count,
+)
+from sklearn_sprites._engine.training.curriculum import make_stages
+from sklearn_sprites._engine.training.plateau import has_converged
+from sklearn_sprites._engine.training.run import shares
+from sklearn_sprites._engine.training.splits import (
+    least_missed,
+    removal_costs,
+    split_gains,
+)
+from tests.strategies import attack, draws
+
+names = st.lists(st.sampled_from(TRANSFORMATIONS), max_size=4, unique=True).map(tuple)
+curricula = st.sampled_from(CURRICULA)
+
+
+def spec_of(names, behind=(), color="solve"):
+    return ModelSpec(3, 1 if behind else 0, 1, 8, 8, names, behind, color)
+
+
+@given(names, names, curricula, st.booleans(), st.sampled_from(["solve", "predict"]))
+def test_stages_end_with_everything_and_never_forget(sprite, behind, name, lead, color):
+    spec = spec_of(sprite, behind, color)
+    stages = make_stages(spec, name, lead)
+    everything = frozenset((*spec.transformations, *spec.background_transformations))
+    assert stages[-1].active == stages[-2].active == everything
+    assert [stage.is_last for stage in stages].count(True) == 1
+    assert stages[-1].is_last
+    for before, after in pairwise(stages):
+        assert before.active <= after.active
+    assert sum(stage.share for stage in stages) == pytest.approx(1)
+    if name == "all_at_once":
+        assert len(stages) == 2
+    elif not lead:
+        assert stages[0].active <= {"color", "linear_color"}
+
+
+def test_one_by_one_switches_on_one_at_a_time_in_order():
+    spec = spec_of(("color", "affine", "morphological", "thin_plate_spline"))
+    stages = make_stages(spec, "one_by_one", False)
+    assert [set(s.active) for s in stages[:-1]] == [
+        {"color"},  # a color that is solved has nothing to learn
+        {"color", "affine"},
+        {"color", "affine", "morphological"},
+        {"color", "affine", "morphological", "thin_plate_spline"},
+    ]
+    predicted = make_stages(
+        spec_of(("color", "affine"), color="predict"), "one_by_one", False
+    )
+    assert [set(s.active) for s in predicted[:-1]] == [
+        set(),
+        {"color"},
+        {"color", "affine"},
+    ]
+
+
+def test_an_explicit_curriculum_is_followed():
+    spec = spec_of(("affine", "thin_plate_spline"))
+    steps = (("affine",), ("affine", "thin_plate_spline"))
+    stages = make_stages(spec, steps, False)
+    assert [set(s.active) for s in stages[:-1]] == [set(step) for step in steps]
+
+
+@given(names, curricula, st.booleans(), st.integers(1, 200))
+def test_epochs_never_exceed_their_bound(sprite, name, lead, max_epochs):
+    stages = make_stages(spec_of(sprite), name, lead)
+    epochs = shares(stages, max_epochs)
+    assert len(epochs) == len(stages)
+    assert min(epochs) >= 0
+    assert sum(epochs) <= max_epochs
+    assert epochs[-1] >= 1
+
+
+def test_a_stage_ends_on_a_plateau_and_not_before():
+    falling = [0.9**i for i in range(30)]
+    assert not any(has_converged(falling[:i], 1e-3) for i in range(31))
+    flat = [1.0] * 8
+    assert has_converged(flat, 1e-3)
+    assert not has_converged(flat[:7], 1e-3)
+    assert has_converged([1.0, 0.99, 1.01, 1.0] * 2, 1e-3)  # noise does not decide
+    assert has_converged([*falling, *[falling[-1]] * 8], 1e-3)
+    assert has_converged([0.0] * 8, 1e-3)
+
+
+@attack
+@given(draws, st.integers(1, 20), st.integers(2, 5))
+def test_removal_costs_equal_their_definition(make, n, k):
+    errors = make.uniform(n, k)
+    for gone, cost in enumerate(removal_costs(errors)):
+        without = errors[:, [j for j in range(k) if j != gone]]
+        expected = (without.amin(1) - errors.amin(1)).sum()
+        torch.testing.assert_close(cost, expected)
+
+
+@attack
+@given(draws, st.integers(1, 20), st.integers(2, 6), st.data())
+def test_sprites_go_in_the_order_in_which_they_are_missed_least(make, n, k, data):
+    errors = make.uniform(n, k)
+    kept = data.draw(st.integers(1, k))
+    gone = least_missed(errors, kept)
+    assert len(gone) == len(set(gone)) == k - kept
+    left = list(range(k))
+    for sprite in gone:
+        costs = [
+            errors[:, [j for j in left if j != other]].amin(1).sum() for other in left
+        ]
+        assert left[int(torch.stack(costs).argmin())] == sprite
+        left.remove(sprite)
+
+
+def test_a_cluster_of_two_kinds_gains_by_a_split():
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(60, 4, generator=generator) * 0.1
+    two = torch.cat([one[:30] + 3, one[30:] - 3])
+    aligned = torch.cat([one, two])
+    owners = torch.arange(2).repeat_interleave(60)
+    errors = torch.ones(120)
+    gains, halves = split_gains(aligned, owners, errors, 3, generator)
+    assert gains[1] > 0.99 * 60
+    assert gains[0] < 0.6 * 60
+    assert gains[2] == 0
+    assert set(halves) == {0, 1}
+    centers = halves[1].mean(1).sort().values
+    torch.testing.assert_close(centers, torch.tensor([-3.0, 3]), rtol=0, atol=0.1)
+
+
+@given(names, names)
+def test_a_spec_survives_json(sprite, behind):
+    spec = spec_of(sprite, behind)
+    assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert "identity" not in spec.transformations
+
+
+def test_unknown_transformations_are_refused_with_the_valid_ones():
+    with pytest.raises(ValueError, match="contains 'shear'; valid names are identity"):
+        spec_of(("affine", "shear"))
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 5), st.integers(0, 2))
+def test_auto_warps_nothing_that_is_too_small(height, width, channels, behind):
+    sprites, backgrounds = auto_transformations(height, width, channels, behind)
+    spec = ModelSpec(2, behind, channels, height, width, sprites, backgrounds)
+    if min(height, width) < 4:
+        assert sprites == backgrounds == ()
+        assert spec.is_kmeans == (behind == 0)
+    else:
+        assert "affine" in sprites
+    assert bool(backgrounds) <= bool(behind)
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_every_transformation_has_a_number_of_parameters(name):
+    assert (
+        parameter_count(name, 3)
+        == {
+            "identity": 0,
+            "color": 6,
+            "linear_color": 3,
+            "translation": 2,
+            "position": 3,
+            "rotation": 1,
+            "similarity": 4,
+            "affine": 6,
+            "projective": 8,
+            "thin_plate_spline": 32,
+            "morphological": 50,
+        }[name]
+    )
