@@ -1,7 +1,6 @@
 """Clustering of images into transformed sprites."""
 
 import warnings
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -44,6 +43,7 @@ from sklearn_sprites._restarts import (
     compare_restarts,
     sort_by_size,
     train_restarts,
+    with_clear_masks,
 )
 from sklearn_sprites._validation import (
     HasMethods,
@@ -66,7 +66,199 @@ class SpriteClustering(
     ClusterMixin,
     AbstractSpriteEstimator,
 ):
-    """Docstring."""
+    """Cluster images by sprites that are transformed to explain them.
+
+    Every image is explained by one of `n_clusters` prototypes, called sprites, after a
+    transformation of its own: moved, turned, stretched, recolored. Sprites,
+    transformations and labels are learned together by minimizing the squared error,
+    so that the clustering does not depend on how an object was placed. Without
+    transformations this is k-means.
+
+    Sprites cover the whole image, or, with `n_backgrounds`, have an opacity of their
+    own and lie over a background that is learned too.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of sprites.
+    n_backgrounds : int, default=0
+        Number of backgrounds to choose from behind the sprites. 0: sprites are opaque.
+    transformations : "auto" or tuple of str, default="auto"
+        How a sprite may be transformed, in the order of application. The names are in
+        the table below. ``"auto"`` goes by the size and the channels of the images;
+        ``()`` is none. Images with a side below 4 pixels are never transformed.
+    background_transformations : "auto" or tuple of str, default="auto"
+        The same for backgrounds.
+    image_shape : tuple of int, default=None
+        (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
+        square stands for gray square images, three times a square for RGB, and
+        anything else for strips of one row.
+    init : {"align", "k-means++", "sample", "random", "kmeans", "constant"} or \
+            array-like, default="align"
+        Where training starts. ``"align"``: sprites found by aligning images with each
+        other, and a network that has learned these alignments; ``"k-means++"``:
+        images far from each other; ``"sample"``: random images; ``"random"``: noise;
+        ``"kmeans"``: centers of k-means; ``"constant"``: one color. An array of shape
+        (n_clusters, H, W), (n_clusters, H, W, C or C + 1) or (n_clusters, n_features)
+        holds the sprites themselves, in the units of X.
+    n_init : int, default=1
+        Number of trainings from different seeds; the one with the lowest loss is kept.
+    color : {"solve", "predict"}, default="solve"
+        Whether gains and biases of colors are computed by least squares or predicted
+        by the network.
+    encoder : {"small", "resnet20", "resnet32", "resnet18"} or torch.nn.Module, \
+            default="small"
+        Network that looks at an image. A module maps (n, C, H, W) to (n, n_outputs);
+        it is copied.
+    curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"} or tuple \
+            of tuples of str, default="one_by_one"
+        In which stages transformations are switched on; a tuple lists for every stage
+        the transformations that are active in it.
+    reassignment : {"swap", "clone"}, Swap, ClonePerturb or None, default="swap"
+        What happens to sprites that explain little: see :class:`Swap` and
+        :class:`ClonePerturb`.
+    mask_noise : float, default=0.4
+        Amplitude of noise on the opacity of sprites while training; keeps masks from
+        being half transparent. Only with `n_backgrounds`.
+    max_epochs : int, default=60
+        Largest number of passes over the images.
+    tol : float, default=1e-3
+        A stage of training ends when an epoch lowers the loss by less than this share
+        of the variance of the images.
+    batch_size : int, default=128
+        Images per step of training.
+    learning_rate : float, default=1e-3
+        Step size of the optimizer, Adam.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit, with its scaling of values, instead of
+        starting again. Network and image size must be the same.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``, or ``"auto"`` for CUDA where there
+        is some. Not part of the state: a model can be fitted on one device and predict
+        on another.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With an int, fits are equal to the last bit on the
+        same machine and CPU. The generators of NumPy, torch and Python are never used.
+    verbose : int or bool, default=0
+        Whether to write a line per epoch to stdout. For progress bars, scores and
+        early stopping use `set_callbacks` (scikit-learn >= 1.9).
+
+    Attributes
+    ----------
+    sprites_ : ndarray of shape (n_clusters, H, W, C) or (n_clusters, H, W, C + 1), \
+            float64
+        Sprites, in the units of X; with backgrounds the last channel is the opacity,
+        from 0 to 1. Sorted by the number of images that they explain, largest first.
+    cluster_centers_ : ndarray of shape (n_clusters, H * W * C), float64
+        Sprites, flattened; with backgrounds, as they look on the first one.
+    backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
+        Backgrounds, in the units of X.
+    labels_ : ndarray of shape (n_samples,), int64
+        Index of the sprite of each image, equal to ``predict(X)``.
+    counts_ : ndarray of shape (n_clusters,), int64
+        Number of images of each sprite.
+    inertia_ : float
+        Sum of squared distances of the images to their transformed sprites, in squared
+        units of X.
+    transformation_params_ : dict of str to ndarray of shape (n_samples, P)
+        Parameters of the transformations of each image's sprite, by name, as in the
+        table below. With backgrounds also ``"background"``, the index of the
+        background, (n_samples, 1), and ``"background_<name>"``, its parameters.
+    n_iter_ : int
+        Number of epochs.
+    loss_curve_ : ndarray of float64
+        Mean squared error per value of the scaled images in every epoch.
+    restarts_ : dict of str to ndarray of shape (n_init,)
+        A column each for ``"loss"`` (infinite where training diverged), ``"n_iter"``,
+        ``"diverged"``, ``"agreement"`` (adjusted Rand index between the labels of this
+        restart and those of the best one) and ``"n_used"`` (sprites with images).
+    image_shape_ : tuple of int
+        (H, W, C) of the images.
+    n_features_in_ : int
+        H * W * C.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the pixels. Only if X is a data frame with such names.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : The same without transformations.
+    sklearn_sprites.SpriteDisplay : A picture of sprites and what they explain.
+
+    Notes
+    -----
+    **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
+    their type; floats in [0, 1] are taken as they are; anything else is brought to
+    [0, 1] by the smallest and the largest value of the images in `fit`. Sprites,
+    distances and reconstructions are in the units of X again; `transformation_params_`
+    act on scaled images.
+
+    **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
+    of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in
+    the sprite, so a positive shift draws the sprite further to the left, or up. Between
+    pixels values are interpolated linearly. Outside a sprite lies its border, or
+    nothing where there is a background. Warps act in the order of the names; all
+    parameters are zero where nothing changes.
+
+    ===================== ==== ====================================================
+    name                  P    parameters
+    ===================== ==== ====================================================
+    "identity"            0    none
+    "color"               2 C  per channel, gain - 1 and bias
+    "linear_color"        C    gain - 1 per channel
+    "translation"         2    shift (tx, ty)
+    "position"            3    s, tx, ty: scale exp(s) and shift
+    "rotation"            1    angle in radians, rigid in pixels
+    "similarity"          4    a, b, tx, ty: [[1 + a, -b], [b, 1 + a]] in pixels
+    "affine"              6    2 x 3 matrix minus identity, by rows
+    "projective"          8    3 x 3 matrix minus identity, by rows, without the last
+    "thin_plate_spline"   32   shifts (x, y) of 4 x 4 points on [-1, 1]^2, by rows
+    "morphological"       50   bright (> 0) or dark pixels preferred, 7 x 7 window
+    ===================== ==== ====================================================
+
+    The way from the image to the parameters is a network, so labels and parameters of
+    new images are found without optimization.
+
+    References
+    ----------
+    .. [1] T. Monnier, T. Groueix, M. Aubry, "Deep Transformation-Invariant
+       Clustering", NeurIPS 2020.
+    .. [2] T. Monnier, E. Vincent, J. Ponce, M. Aubry, "Unsupervised Layered Image
+       Decomposition into Object Prototypes", ICCV 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_sprites import SpriteClustering
+    >>> X = load_digits(n_class=3).images[:60]
+    >>> model = SpriteClustering(
+    ...     3,
+    ...     n_backgrounds=1,
+    ...     transformations=("affine",),
+    ...     background_transformations=(),
+    ...     max_epochs=2,  # too few: the example is short
+    ...     batch_size=16,
+    ...     random_state=0,
+    ... ).fit(X)
+    >>> model.sprites_.shape, model.backgrounds_.shape
+    ((3, 8, 8, 2), (1, 8, 8, 1))
+
+    The first image, drawn by hand from its sprite, its parameters and its background:
+
+    >>> from scipy.ndimage import map_coordinates
+    >>> affine = model.transformation_params_["affine"][0].reshape(2, 3)
+    >>> y, x = (2 * np.indices((8, 8)) + 1) / 8 - 1  # centers of the pixels
+    >>> looks = np.tensordot(affine + np.eye(2, 3), [x, y, np.ones_like(x)], axes=1)
+    >>> column, row = ((looks + 1) * 8 - 1) / 2
+    >>> front, alpha = (
+    ...     map_coordinates(part, [row, column], order=1, mode="grid-constant")
+    ...     for part in np.moveaxis(model.sprites_[model.labels_[0]], -1, 0)
+    ... )
+    >>> back = model.backgrounds_[model.transformation_params_["background"][0, 0]]
+    >>> drawn = alpha * front + (1 - alpha) * back[:, :, 0]
+    >>> np.allclose(drawn, model.reconstruct(X[:1])[0, :, :, 0], atol=1e-3)
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
@@ -157,8 +349,12 @@ class SpriteClustering(
         """
         check_parameters(self)
         job = self._describe(X)
-        describe = partial(model_attributes, job)
-        progress = Progress(self, (X, y), len(job.seeds), describe)
+        progress = Progress(
+            self,
+            (X, y),
+            len(job.seeds),
+            lambda model: model_attributes(job, with_clear_masks(model)),
+        )
         restarts = train_restarts(job, progress)
         best = int(np.argmin([restart.loss for restart in restarts]))
         fitted, predictor, assigned = sort_by_size(restarts[best].model, job)

@@ -68,5 +68,4 @@ def sprites_to_user(fitted: FittedModel, scaling: Scaling) -> NDArray:
     sprites = channels_last(fitted.sprites).astype(np.float64)
     channels = fitted.spec.channels
     sprites[..., :channels] = scaling.to_user(sprites[..., :channels])
-    sprites[..., channels:] = sprites[..., channels:].clip(0, 1)
     return sprites

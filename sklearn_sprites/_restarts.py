@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +90,19 @@ def _train_one(
         return Restart(None, error)
     if model.diverged or not np.isfinite(model.loss):
         return Restart(None, TrainingDivergedError(f"The loss became {model.loss}."))
-    return Restart(model)
+    return Restart(with_clear_masks(model))
+
+
+def with_clear_masks(fitted: FittedModel) -> FittedModel:
+    """The model with opacities in [0, 1], where training may leave them further out.
+
+    What is published is then exactly what predicts.
+    """
+    if not fitted.spec.is_layered:
+        return fitted
+    sprites = fitted.sprites.copy()
+    sprites[:, fitted.spec.channels :] = sprites[:, fitted.spec.channels :].clip(0, 1)
+    return replace(fitted, arrays={**fitted.arrays, "sprites": sprites})
 
 
 def sort_by_size(

@@ -18,3 +18,11 @@ def device(request):
 
 def pytest_configure(config):
     pictures.DEVICE = config.getoption("--device")
+
+
+def pytest_collection_modifyitems(items):
+    """Examples in docstrings are short: they stop before they have converged."""
+    short = pytest.mark.filterwarnings("ignore:SpriteClustering stopped")
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker(short)

@@ -1,0 +1,253 @@
+"""Scikit-learn's contract: every check, on several configurations, on images too."""
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.utils import estimator_checks as checks
+from sklearn.utils import get_tags
+
+import sklearn_sprites
+from sklearn_sprites import SpriteClustering
+from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+ROOT = Path(sklearn_sprites.__file__).parents[1]
+NOT_HERE = {"check_array_api_input"}  # runs below, in a process that is set up for it
+QUICK = {"max_epochs": 1, "batch_size": 4, "init": "kmeans"}
+CONFIGURATIONS = {
+    "default": {},
+    "two layers": {"n_backgrounds": 1},
+    "color": {"transformations": ("color", "affine")},
+    "spline": {"transformations": ("thin_plate_spline",)},
+    "predicted": {"transformations": ("color", "similarity"), "color": "predict"},
+    "linear color": {"transformations": ("linear_color",), "curriculum": "grouped"},
+    "tiny batch": {"batch_size": 2, "reassignment": "clone"},
+    "warm start": {"warm_start": True, "init": "k-means++"},
+    "morphological": {"transformations": ("translation", "morphological")},
+}
+ON_THEMSELVES = [
+    checks.check_param_validation,
+    checks.check_set_output_transform,
+    checks.check_set_output_transform_pandas,
+    checks.check_set_output_transform_polars,
+    checks.check_global_output_transform_pandas,
+    checks.check_global_set_output_transform_polars,
+    checks.check_transformer_get_feature_names_out,
+    checks.check_transformer_get_feature_names_out_pandas,
+    checks.check_get_feature_names_out_error,
+    checks.check_dataframe_column_names_consistency,
+    checks.check_inplace_ensure_writeable,
+    checks.check_estimators_unfitted,
+]
+
+
+def name_of(check):
+    return name_of(check.func) if isinstance(check, partial) else check.__name__
+
+
+def names_of(estimator):
+    return [name_of(c) for _, c in checks.estimator_checks_generator(estimator)]
+
+
+def problems(results):
+    return {
+        r["check_name"]: repr(r["exception"])
+        for r in results
+        if r["status"] != "passed" and r["check_name"] not in NOT_HERE
+    }
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_every_check_passes(configuration):
+    model = SpriteClustering(**CONFIGURATIONS[configuration])
+    results = checks.check_estimator(model, on_fail=None, on_skip=None)
+    assert problems(results) == {}
+    assert not any(result["expected_to_fail"] for result in results)
+
+
+def test_no_check_is_left_out():
+    """All that KMeans has but those of `sample_weight` and sparse input, it has."""
+    ours, theirs = names_of(SpriteClustering()), names_of(KMeans())
+    missing = [name for name in theirs if name not in ours]
+    assert len(theirs) >= 59
+    assert all("sample_weight" in name for name in missing)
+    assert len(ours) + len(missing) == len(theirs)
+
+
+def test_tags_let_every_check_run():
+    tags = get_tags(SpriteClustering())
+    assert tags.estimator_type == "clusterer"
+    assert tags.input_tags.two_d_array
+    assert tags.input_tags.three_d_array
+    assert tags.requires_fit
+    assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
+    assert not tags.non_deterministic
+    assert not tags.no_validation
+    assert not tags._skip_test
+    assert not tags.array_api_support
+    assert not tags.target_tags.required
+    for name in ("sparse", "allow_nan", "string", "categorical", "positive_only"):
+        assert not getattr(tags.input_tags, name)
+
+
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
+@pytest.mark.parametrize("configuration", ["default", "two layers"])
+@pytest.mark.parametrize("check", ON_THEMSELVES, ids=name_of)
+def test_checks_that_scikit_learn_keeps_for_itself(check, configuration):
+    model = SpriteClustering(3, **CONFIGURATIONS[configuration])
+    check("SpriteClustering", model)
+
+
+def test_array_api_input_where_it_is_switched_on():
+    code = (
+        "from functools import partial\n"
+        "from sklearn.utils.estimator_checks import check_array_api_input\n"
+        "from sklearn_sprites import SpriteClustering\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "check_array_api_input('SpriteClustering', SpriteClustering(3, max_epochs=1),"
+        " array_namespace='numpy', expect_only_array_outputs=False)\n"
+        "print('passed')"
+    )
+    env = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert found.stdout == "passed\n", found.stderr
+
+
+@pytest.mark.timeout(300)
+def test_every_check_passes_on_images():
+    start = time.process_time()
+    results = check_image_estimator(SpriteClustering(**QUICK), on_skip=None)
+    assert problems(results) == {}
+    assert {result["dtype"] for result in results} == {"float64", "uint8"}
+    assert len(results) > 2 * len(names_of(SpriteClustering())) - 2
+    assert time.process_time() - start < 90
+
+
+LAYERED_CHECKS = {
+    "check_dict_unchanged",
+    "check_estimators_pickle",
+    "check_fit_idempotent",
+    "check_memory_layout_does_not_matter",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_transformer_general",
+    "check_transformer_preserve_dtypes",
+}
+
+
+@pytest.mark.parametrize("chosen", sorted(LAYERED_CHECKS))
+def test_two_layers_pass_checks_on_images(chosen):
+    model = SpriteClustering(3, **QUICK, n_backgrounds=1)
+    pairs = image_estimator_checks(model, dtypes=("float64",))
+    checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
+    assert checks_of_that_name
+    for estimator, check in checks_of_that_name[:1]:
+        check(estimator)
+
+
+# ----------------------------------------------- the replay itself finds faults
+
+
+def failures(estimator):
+    results = check_image_estimator(
+        estimator, on_fail=None, on_skip=None, dtypes=("float64",)
+    )
+    return {r["check_name"] for r in results if r["status"] == "failed"}
+
+
+class Flattening(KMeans):
+    """K-means of images, right but for what the tests below break."""
+
+    def _flat(self, X):
+        X = np.asarray(X) if not hasattr(X, "tocsr") else X
+        return X.reshape(len(X), -1) if getattr(X, "ndim", 2) > 2 else X
+
+    def fit(self, X, y=None):
+        return super().fit(self._flat(X))
+
+    def predict(self, X):
+        return super().predict(self._flat(X))
+
+    def transform(self, X):
+        return super().transform(self._flat(X))
+
+    def fit_transform(self, X, y=None):
+        return self.fit(X).transform(X)
+
+    def fit_predict(self, X, y=None):
+        return self.fit(X).labels_
+
+    def score(self, X, y=None):
+        return super().score(self._flat(X))
+
+
+class SeesOtherImages(Flattening):
+    """The prediction for an image depends on the others."""
+
+    def transform(self, X):
+        X = self._flat(X)
+        return super().transform(X - X.mean())
+
+
+class WritesIntoX(Flattening):
+    def fit(self, X, y=None):
+        X = np.asarray(X)
+        super().fit(X)
+        if X.ndim == 4 and X.flags.writeable:
+            X *= 2
+        return self
+
+
+def test_a_table_estimator_fails_on_images():
+    with pytest.raises(ValueError, match="Found array with dim 4"):
+        check_image_estimator(KMeans())
+
+
+def test_flattening_loses_the_shape_and_nothing_else():
+    assert failures(Flattening()) == {"check_image_shape_is_compared"}
+
+
+def test_dependence_on_other_images_is_found():
+    found = failures(SeesOtherImages())
+    assert "check_methods_subset_invariance" in found
+
+
+def test_writing_into_images_is_found():
+    assert "check_images_are_not_changed" in failures(WritesIntoX())
+
+
+def test_estimators_under_test_see_images():
+    seen = []
+
+    class Spy(Flattening):
+        def fit(self, X, y=None):
+            seen.append((np.shape(X), getattr(X, "dtype", None)))
+            return super().fit(X)
+
+    failures(Spy())
+    pictures = [shape for shape, _ in seen if len(shape) == 4]
+    assert len(pictures) > 50
+    assert all(min(s[1:3]) >= 4 or 0 in s for s in pictures)
+    check_image_estimator(Spy(), dtypes=("uint8",), on_fail=None, on_skip=None)
+    assert sum(dtype == np.uint8 for _, dtype in seen) > 50
+
+
+@pytest.mark.parametrize("on_fail", [None, "warn"])
+def test_expected_failures_are_reported_as_such(on_fail):
+    reason = {"check_image_shape_is_compared": "shapes are lost"}
+    results = check_image_estimator(
+        Flattening(), expected_failed_checks=reason, on_fail=on_fail, on_skip=None
+    )
+    failed = [r for r in results if r["status"] == "xfail"]
+    assert {r["check_name"] for r in failed} == set(reason)
+    assert failed[0]["expected_to_fail_reason"] == "shapes are lost"

@@ -1,0 +1,489 @@
+"""Faults during training, rows R and P of the list of faults."""
+
+import io
+import os
+import signal
+import threading
+import time
+import warnings
+from contextlib import redirect_stdout
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_sprites import SpriteClustering, Swap
+from sklearn_sprites._engine.training import fit as engine
+from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
+from tests.pictures import (
+    KMEANS,
+    QUICK,
+    assert_all_finite,
+    assert_same_fit,
+    make_model,
+    make_pictures,
+)
+
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return make_pictures()[0]
+
+
+@pytest.fixture
+def diverging(monkeypatch):
+    """Let chosen restarts diverge; the others train."""
+    real = engine.fit_clustering
+
+    def install(*chosen):
+        count = iter(range(100))
+
+        def fit_clustering(*args, **kwargs):
+            if next(count) in chosen:
+                raise TrainingDivergedError("lr=1e9, step 3, last finite loss 0.5")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(engine, "fit_clustering", fit_clustering)
+
+    return install
+
+
+# --------------------------------------------------------------- R: training
+
+
+def test_r1_a_restart_that_diverges_does_not_stop_the_others(pictures, diverging):
+    expected = make_model(**KMEANS, n_init=5).fit(pictures)
+    diverging(0, 3)
+    with pytest.warns(ConvergenceWarning, match="2 of 5 restarts diverged"):
+        model = make_model(**KMEANS, n_init=5).fit(pictures)
+    table = model.restarts_
+    assert table["diverged"].tolist() == [True, False, False, True, False]
+    assert np.isinf(table["loss"]).tolist() == table["diverged"].tolist()
+    kept = ~table["diverged"]
+    np.testing.assert_array_equal(table["loss"][kept], expected.restarts_["loss"][kept])
+    assert (table["n_iter"][kept] >= 1).all()
+
+
+def test_r2_when_all_restarts_diverge_the_error_says_why(pictures, diverging):
+    diverging(0, 1)
+    model = make_model(**KMEANS, n_init=2)
+    with pytest.raises(TrainingDivergedError, match=r"last finite loss 0\.5"):
+        model.fit(pictures)
+    with pytest.raises(NotFittedError):
+        model.predict(pictures)
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
+@quiet
+def test_r2_an_absurd_learning_rate_leaves_no_nan(pictures):
+    model = make_model(**QUICK, learning_rate=1e30)
+    with pytest.raises(TrainingDivergedError, match="learning_rate"):
+        model.fit(pictures)
+    assert not hasattr(model, "sprites_")
+
+
+def test_r4_too_few_epochs_are_told(pictures):
+    with pytest.warns(ConvergenceWarning, match=r"stopped after \d+ epochs"):
+        model = make_model(max_epochs=1, tol=0, init="sample").fit(pictures)
+    assert model.n_iter_ >= 1
+    assert len(model.loss_curve_) == model.n_iter_
+
+
+@quiet
+@pytest.mark.parametrize("reassignment", ["swap", "clone", Swap(every=1)])
+def test_r5_a_start_from_equal_sprites_does_not_collapse(reassignment):
+    X = make_pictures(n=60)[0]
+    init = np.repeat(X.mean(0)[None], 3, axis=0)
+    params = {"max_epochs": 6, "batch_size": 16, "learning_rate": 3e-3}
+    model = make_model(**params, init=init, reassignment=reassignment).fit(X)
+    assert (model.counts_ > 0).sum() >= 2
+
+
+def test_r5_a_collapse_that_persists_is_told(pictures):
+    init = np.concatenate([pictures[:2], np.full((1, 8, 8), 500.0)])
+    far = np.concatenate([pictures, pictures])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = make_model(
+            max_epochs=1,
+            transformations=("translation",),
+            init=init,
+            reassignment=None,
+        ).fit(far)
+    told = [w for w in caught if issubclass(w.category, ClusterCollapseWarning)]
+    assert [str(w.message)[:13] for w in told] == ["1 of 3 sprite"]
+    assert model.restarts_["n_used"].tolist() == [2]
+
+
+def test_r6_a_sprite_without_images_is_last_and_finite(pictures):
+    X = np.repeat(pictures[:2], 10, axis=0)
+    with pytest.warns(ConvergenceWarning):
+        model = make_model(4, **KMEANS).fit(X)
+    assert (np.diff(model.counts_) <= 0).all()
+    assert model.counts_[-1] == 0
+    assert_all_finite(model)
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(error, after=2):
+    count = iter(range(1000))
+    real = torch.optim.Adam.step
+
+    def step(self, *args, **kwargs):
+        if next(count) >= after:
+            raise error
+        return real(self, *args, **kwargs)
+
+    return step
+
+
+@quiet
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Stop()])
+def test_r10_r11_what_interrupts_a_fit_comes_out_and_changes_nothing(
+    pictures, monkeypatch, error
+):
+    model = make_model(**QUICK).fit(pictures)
+    before = dict(vars(model))
+    monkeypatch.setattr(torch.optim.Adam, "step", interrupted(error))
+    with pytest.raises(type(error)):
+        model.fit(make_pictures(seed=5, height=9)[0])
+    assert vars(model) == before
+    fresh = make_model(**QUICK)
+    with pytest.raises(type(error)):
+        fresh.fit(pictures)
+    assert set(vars(fresh)) == set(fresh.get_params())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent differently there")
+def test_r10_ctrl_c_ends_a_fit_at_once(pictures):
+    model = make_model(max_epochs=10_000, tol=0, batch_size=16, init="kmeans")
+    main = threading.main_thread().ident
+    timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
+    start = time.monotonic()
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(pictures)
+    finally:
+        timer.cancel()
+    assert time.monotonic() - start < 20
+    assert not hasattr(model, "sprites_")
+
+
+class Recorder:
+    """A callback that notes what it is told."""
+
+    def __init__(self, stop_after=None, error=None):
+        self.events, self.fitted = [], []
+        self.stop_after, self.error = stop_after, error
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.events.append(f"end {context.task_name}")
+        if context.task_name != "epoch":
+            return False
+        if self.error is not None:
+            raise self.error
+        self.fitted.append(fitted_estimator)
+        return len(self.fitted) == self.stop_after
+
+
+callbacks = pytest.importorskip  # scikit-learn 1.9 and later have them
+
+
+@quiet
+def test_callbacks_are_told_about_every_epoch(pictures):
+    callbacks("sklearn.callback")
+    recorder = Recorder()
+    params = {**QUICK, "max_epochs": 4}
+    model = make_model(**params, n_init=2).set_callbacks(recorder).fit(pictures)
+    events = recorder.events
+    assert events[:4] == ["setup", "begin fit", "begin restart", "begin epoch"]
+    assert events[-2:] == ["end fit", "teardown"]
+    assert events.count("end restart") == 2
+    assert events.count("end epoch") == model.restarts_["n_iter"].sum()
+    for each in recorder.fitted:
+        assert each.predict(pictures).shape == (len(pictures),)
+        assert each is not model
+
+
+@quiet
+def test_a_callback_stops_a_fit_early(pictures):
+    callbacks("sklearn.callback")
+    recorder = Recorder(stop_after=2)
+    model = make_model(max_epochs=50, tol=0, batch_size=16, init="kmeans")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.set_callbacks(recorder).fit(pictures)
+    assert model.n_iter_ == 2
+    np.testing.assert_array_equal(model.predict(pictures), model.labels_)
+
+
+@quiet
+def test_r11_an_error_in_a_callback_comes_out_after_its_teardown(pictures):
+    callbacks("sklearn.callback")
+    recorder = Recorder(error=Stop("enough"))
+    model = make_model(**QUICK).set_callbacks(recorder)
+    with pytest.raises(Stop, match="enough"):
+        model.fit(pictures)
+    assert recorder.events[-1] == "teardown"
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
+@quiet
+def test_scores_are_logged_per_epoch(pictures):
+    module = callbacks("sklearn.callback")
+    y = make_pictures()[1]
+    monitor = module.ScoringMonitor(scoring="adjusted_rand_score")
+    model = make_model(**{**QUICK, "max_epochs": 3}).set_callbacks(monitor)
+    model.fit(pictures, y)
+    rows = [r for r in monitor.get_logs().data if r["task_name"] == "epoch"]
+    assert len(rows) == model.n_iter_
+    assert all(-1 <= row["adjusted_rand_score"] <= 1 for row in rows)
+
+
+@quiet
+def test_a_fit_is_silent_unless_asked(pictures, capsys):
+    params = {**QUICK, "tol": 1.0}
+    make_model(**params).fit(pictures)
+    assert capsys.readouterr() == ("", "")
+    make_model(**params, verbose=1).fit(pictures)
+    out, err = capsys.readouterr()
+    assert out.startswith("[SpriteClustering] epoch 1/1 (")
+    assert err == ""
+
+
+def test_verbose_goes_where_stdout_goes_now(pictures):
+    with redirect_stdout(io.StringIO()) as told:
+        make_model(**KMEANS, verbose=True).fit(pictures)
+    assert "loss" in told.getvalue()
+
+
+@quiet
+def test_r21_pipelines_clones_and_parameters_set_after_fit(pictures):
+    y = make_pictures()[1]
+    model = make_model(**KMEANS)
+    pipeline = Pipeline([("s", FunctionTransformer(np.sqrt)), ("c", model)])
+    pipeline.fit(pictures)
+    np.testing.assert_array_equal(
+        pipeline.predict(pictures), pipeline["c"].predict(np.sqrt(pictures))
+    )
+    scores = cross_val_score(model, pictures, y, scoring="adjusted_rand_score", cv=3)
+    assert scores.shape == (3,)
+    fitted = model.fit(pictures)
+    assert not hasattr(clone(fitted), "sprites_")
+    labels = fitted.labels_
+    fitted.set_params(n_clusters=2, transformations="auto", image_shape=(4, 16))
+    np.testing.assert_array_equal(fitted.predict(pictures), labels)
+    assert fitted.transform(pictures).shape == (len(pictures), 3)
+    assert len(fitted.get_feature_names_out()) == 3
+
+
+@quiet
+def test_r22_warm_start_continues(pictures):
+    params = {**QUICK, "warm_start": True}
+    model = make_model(**params).fit(pictures)
+    losses = [model.inertia_]
+    for _ in range(3):
+        losses.append(model.fit(pictures).inertia_)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+    assert model.n_iter_ == 1
+    assert model.score(pictures) == -model.inertia_
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_clusters": 2}, "n_clusters was 3 and is 2 now"),
+        ({"transformations": ("affine",)}, "transformations was"),
+        ({"n_backgrounds": 1}, "n_backgrounds was 0 and is 1 now"),
+        ({"encoder": "resnet20"}, "encoder was 'small'"),
+    ],
+)
+def test_r22_warm_start_refuses_another_network(pictures, change, message):
+    model = make_model(**QUICK, warm_start=True).fit(pictures)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**change).fit(pictures)
+    assert {**vars(model), **{k: before[k] for k in change}} == before
+
+
+def test_r22_warm_start_refuses_images_of_another_size(pictures):
+    model = make_model(**KMEANS, warm_start=True).fit(pictures)
+    with pytest.raises(ValueError, match="height was 8 and is 9 now"):
+        model.fit(make_pictures(height=9)[0])
+
+
+def test_r23_a_fit_that_fails_leaves_the_last_one(pictures):
+    model = make_model(**KMEANS).fit(pictures)
+    kept = clone(model).fit(pictures)
+    before = joblib.hash(model)
+    bad = pictures[:, :4].copy()
+    bad[0, 0, 0] = np.nan
+    for X in (bad, pictures[:2], np.zeros((4, 4, 4, 4, 4)), "nothing"):
+        with pytest.raises((ValueError, TypeError)):
+            model.fit(X)
+        assert joblib.hash(model) == before
+    assert_same_fit(model, kept)
+
+
+@quiet
+def test_restarts_are_compared(pictures):
+    model = make_model(**QUICK, n_init=3).fit(pictures)
+    table = model.restarts_
+    assert set(table) == {"loss", "n_iter", "diverged", "agreement", "n_used"}
+    assert all(len(column) == 3 for column in table.values())
+    best = table["loss"].argmin()
+    assert table["agreement"][best] == 1
+    assert table["n_used"][best] == (model.counts_ > 0).sum()
+    assert table["n_iter"][best] == model.n_iter_
+
+
+# ------------------------------------------------------------- P: parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("n_clusters", [0, -1, 2.5, "a", None]),
+        ("n_backgrounds", [-1, 0.5, "a"]),
+        ("n_init", [0, -3, 1.5]),
+        ("max_epochs", [0, -1, 1.5]),
+        ("tol", [-1, np.nan, "a"]),
+        ("learning_rate", [0, -1, np.nan, np.inf]),
+        ("batch_size", [0, -1, 16.0]),
+        ("mask_noise", [-0.1, np.nan]),
+        ("random_state", [-1, 2**32, 0.5, np.random.default_rng(0)]),
+        ("init", ["kmeans++", 3]),
+        ("color", ["solved", None]),
+        ("encoder", ["resnet50", None, object()]),
+        ("curriculum", ["slow", None]),
+        ("reassignment", ["swop", 1]),
+        ("transformations", ["affine", None]),
+        ("background_transformations", ["affine", None]),
+        ("warm_start", ["yes"]),
+        ("verbose", [-1, "yes"]),
+        ("device", [None, 0]),
+    ],
+)
+def test_p_bad_values_are_refused_in_fit_and_not_before(pictures, name, values):
+    for value in values:
+        model = SpriteClustering(**{name: value})
+        message = f"The '{name}' parameter of SpriteClustering must be"
+        with pytest.raises(ValueError, match=message):
+            model.fit(pictures)
+
+
+def test_p_more_clusters_than_any_data_has(pictures):
+    with pytest.raises(ValueError, match="should be >= n_clusters=1000000000"):
+        SpriteClustering(10**9).fit(pictures)
+
+
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+def test_p_unknown_transformations_list_the_valid_ones(pictures, name):
+    params = {name: ("affine", "twist"), "n_backgrounds": 1}
+    message = "'twist'.*identity, color.*thin_plate_spline, morphological"
+    with pytest.raises(ValueError, match=message):
+        SpriteClustering(3, **params).fit(pictures)
+
+
+def test_p_stages_with_transformations_that_the_model_lacks(pictures):
+    model = make_model(transformations=("affine",), curriculum=[("rotation",)])
+    with pytest.raises(ValueError, match=r"curriculum=.*'rotation'.*\('affine',\)"):
+        model.fit(pictures)
+
+
+@pytest.mark.parametrize(
+    "init", [np.zeros((2, 8, 8)), np.zeros((3, 8, 9)), np.zeros((3, 65)), [1.0, 2.0]]
+)
+def test_p_given_sprites_of_another_shape(pictures, init):
+    message = r"init of shape .* expects one of \(3, 8, 8\)"
+    with pytest.raises(ValueError, match=message):
+        make_model(init=init).fit(pictures)
+
+
+def test_p_given_sprites_that_are_not_finite(pictures):
+    with pytest.raises(ValueError, match="init contains NaN"):
+        make_model(init=np.full((3, 8, 8), np.nan)).fit(pictures)
+
+
+@pytest.mark.parametrize("shape", [(3, 64), (3, 8, 8), (3, 8, 8, 1)])
+def test_given_sprites_are_in_the_users_units(shape):
+    X, y = make_pictures()
+    X = 40 + 1000 * X
+    init = np.stack([X[y == k].mean(0) for k in range(3)]).reshape(shape)
+    given = init.copy()
+    model = make_model(**KMEANS, init=init).fit(X)
+    np.testing.assert_array_equal(init, given)
+    np.testing.assert_allclose(
+        np.sort(model.cluster_centers_.sum(1)),
+        np.sort(given.reshape(3, -1).sum(1)),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "cpu:1"])
+def test_p_unknown_devices(pictures, device):
+    with pytest.raises(ValueError, match="device="):
+        make_model(device=device).fit(pictures)
+
+
+def test_p_devices_that_are_not_here(pictures, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:99"):
+        message = (
+            f"device='{device}' was requested but CUDA is not available; "
+            "use device='auto'"
+        )
+        with pytest.raises(RuntimeError, match=message):
+            make_model(device=device).fit(pictures)
+    model = make_model(**KMEANS, device="auto").fit(pictures)
+    with pytest.raises(RuntimeError, match="CUDA is not available"):
+        model.set_params(device="cuda").predict(pictures)
+
+
+@quiet
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, np.int64(3), np.random.RandomState(0)])
+def test_p_seeds_of_all_kinds(pictures, seed):
+    model = make_model(**KMEANS, random_state=seed).fit(pictures)
+    assert model.labels_.shape == (len(pictures),)
+
+
+@quiet
+def test_p_batches_larger_than_the_data(pictures):
+    model = make_model(**{**QUICK, "batch_size": 10_000}).fit(pictures)
+    assert_all_finite(model)
+
+
+@quiet
+def test_a_users_module_is_an_encoder_and_is_not_changed(pictures):
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.Flatten()
+    )
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    model = make_model(**QUICK, encoder=module).fit(pictures)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    np.testing.assert_array_equal(model.predict(pictures), model.labels_)
+    again = clone(model).fit(pictures)
+    assert_same_fit(again, model)

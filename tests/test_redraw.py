@@ -1,0 +1,128 @@
+"""Images drawn by hand from the published attributes alone, as documented."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from tests.pictures import QUICK, make_model, make_pictures
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SIZE = (9, 13)  # no powers of two, not square
+
+
+def matrix_of(name, p, aspect):
+    """The 2 x 3 matrix that a warp adds to the identity, by the documented table."""
+    if name == "affine":
+        return p.reshape(2, 3)
+    if name == "translation":
+        return np.array([[0, 0, p[0]], [0, 0, p[1]]])
+    if name == "position":
+        grow = np.exp(p[0]) - 1
+        return np.array([[grow, 0, p[1]], [0, grow, p[2]]])
+    if name == "rotation":
+        a, b, shift = np.cos(p[0]) - 1, np.sin(p[0]), (0, 0)
+    else:
+        a, b, *shift = p
+    return np.array([[a, -b / aspect, shift[0]], [b * aspect, a, shift[1]]])
+
+
+def warped(sprite, matrix, mode):
+    """A sprite (H, W, D) as seen through an affine map of the image's points."""
+    height, width = sprite.shape[:2]
+    y, x = np.indices((height, width)) + 0.5
+    points = np.stack([2 * x / width - 1, 2 * y / height - 1, np.ones_like(x)])
+    looks = np.tensordot(matrix + np.eye(2, 3), points, axes=1)
+    at = [(looks[1] + 1) * height / 2 - 0.5, (looks[0] + 1) * width / 2 - 0.5]
+    planes = np.moveaxis(sprite, -1, 0)
+    drawn = [map_coordinates(plane, at, order=1, mode=mode) for plane in planes]
+    return np.stack(drawn, -1)
+
+
+def redraw(model, i, scale):
+    """Image i of the training set, in the units of X, from attributes alone."""
+    height, width, channels = model.image_shape_
+    params = {name: p[i] for name, p in model.transformation_params_.items()}
+    layered = len(model.backgrounds_) > 0
+    sprite = model.sprites_[model.labels_[i]]
+    for name in model.transformations:
+        if "color" not in name:
+            matrix = matrix_of(name, params[name], width / height)
+            mode = "grid-constant" if layered else "nearest"
+            sprite = warped(sprite, matrix, mode)
+    front = recolored(sprite[..., :channels], params.get("color"), scale)
+    if not layered:
+        return front
+    back = model.backgrounds_[params["background"][0]]
+    back = recolored(back, params.get("background_color"), scale)
+    alpha = sprite[..., channels:]
+    return alpha * front + (1 - alpha) * back
+
+
+def recolored(image, params, scale):
+    if params is None:
+        return image
+    gain, bias = params.reshape(-1, 2).T
+    return (1 + gain) * image + bias * scale
+
+
+@pytest.mark.parametrize("n_backgrounds", [0, 1])
+@pytest.mark.parametrize(
+    "transformations",
+    [
+        ("affine",),
+        ("translation",),
+        ("position",),
+        ("rotation",),
+        ("similarity",),
+        ("color", "affine"),
+    ],
+)
+def test_an_image_is_redrawn_from_its_parameters(transformations, n_backgrounds):
+    X, _ = make_pictures(height=SIZE[0], width=SIZE[1], channels=3)
+    model = make_model(
+        **{**QUICK, "max_epochs": 3, "learning_rate": 1e-2},
+        curriculum="all_at_once",
+        transformations=transformations,
+        n_backgrounds=n_backgrounds,
+    ).fit(X)
+    params = model.transformation_params_[transformations[-1]]
+    i = np.abs(params).max(1).argmax()
+    assert np.abs(params[i]).max() > 1e-3
+    drawn = model.reconstruct(X[i][None])[0]
+    np.testing.assert_allclose(redraw(model, i, 1), drawn, atol=1e-4)
+
+
+def test_parameters_act_on_scaled_images():
+    X, _ = make_pictures(height=SIZE[0], width=SIZE[1], channels=3)
+    X = np.rint(255 * X).astype(np.uint8)
+    model = make_model(**QUICK, transformations=("color", "translation")).fit(X)
+    drawn = model.reconstruct(X[:1])[0]
+    np.testing.assert_allclose(redraw(model, 0, 255), drawn, atol=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_s11_a_shift_by_one_pixel_is_one_pixel_on_both_axes(axis):
+    """Images that are not square: a pixel is 2 / W wide and 2 / H high."""
+    height, width = 12, 20
+    y, x = np.indices((height, width))
+    blob = np.exp(-((y - 5.5) ** 2 + (x - 9.5) ** 2) / 8)
+    X = np.stack([np.roll(blob, s, axis) for s in (-1, 0, 1)] * 12)
+    model = make_model(
+        1, transformations=("translation",), max_epochs=12, init=blob[None]
+    ).fit(X)
+    shift = model.transformation_params_["translation"][:3]
+    along, across = shift[:, 1 - axis], shift[:, axis]
+    pixel = 2 / (height, width)[axis]
+    np.testing.assert_allclose(np.diff(along), -pixel, atol=0.25 * pixel)
+    np.testing.assert_allclose(np.diff(across), 0, atol=0.25 * pixel)
+
+
+def test_opacities_lie_between_nothing_and_everything():
+    X, _ = make_pictures()
+    params = {**QUICK, "max_epochs": 3, "learning_rate": 3e-2}
+    model = make_model(**params, n_backgrounds=1).fit(X)
+    alpha = model.sprites_[..., -1]
+    assert (alpha.min(), alpha.max()) == (0, 1)
+    segmented = make_model(**QUICK, n_backgrounds=1).fit(X).segment(X)
+    assert segmented.shape == X.shape
+    assert 0 <= segmented.min() < segmented.max() <= 1
