@@ -23,13 +23,16 @@ def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
 
 
 def plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """k-means++ seeds, each the best of a few draws (Arthur & Vassilvitskii, 2007)."""
+    """k-means++ seeds, each the best of a few draws (Arthur & Vassilvitskii, 2007).
+
+    The generator is on the CPU, wherever the points are.
+    """
     trials = 2 + k.bit_length()
-    first = torch.randint(len(points), (1,), generator=generator, device=points.device)
+    first = torch.randint(len(points), (1,), generator=generator)
     centers = [points[first]]
     nearest = squared_distances(points, centers[0])[:, 0]
     for _ in range(k - 1):
-        weights = nearest.double() + 1e-30
+        weights = nearest.double().cpu() + 1e-30
         drawn = torch.multinomial(weights, trials, True, generator=generator)
         reach = torch.minimum(
             nearest[:, None], squared_distances(points, points[drawn])
