@@ -211,3 +211,16 @@ def solve_layers(appearances, shares, freedoms, target, strength):
                     out[layer][i, c, which] = found[used] - (1 if which == 0 else 0)
                     used += 1
     return out
+
+
+def shifted_twin(images, offset):
+    """Pixel p is pixel p + offset of the original; borders repeat. Pixel by pixel."""
+    out = torch.empty_like(images)
+    _, _, height, width = images.shape
+    for i, (dx, dy) in enumerate(offset.tolist()):
+        for y in range(height):
+            for x in range(width):
+                row = min(max(y + dy, 0), height - 1)
+                column = min(max(x + dx, 0), width - 1)
+                out[i, :, y, x] = images[i, :, row, column]
+    return out

@@ -20,6 +20,7 @@ from sklearn_sprites._engine.models.clustering import (
     Drawn,
     color_of,
 )
+from sklearn_sprites._engine.ops.centering import centered, shifted
 from sklearn_sprites._engine.ops.color import apply_color
 from sklearn_sprites._engine.records import Assignment, FittedModel
 from sklearn_sprites._engine.runtime import isolated
@@ -47,6 +48,7 @@ class Predictor:
             self.sprites = torch.from_numpy(np.array(fitted.sprites)).to(device)
             if not spec.is_kmeans:
                 self.model = from_fitted(fitted, device, encoder).eval()
+                self.is_centered = bool(self.model.is_centered)
 
     def assign(self, images: NDArray) -> Assignment:
         """Sprite, errors under all sprites, and parameters of each image."""
@@ -87,6 +89,12 @@ class Predictor:
                 )
         return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
+    def _middle(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images as the model wants to see them, and how far they were shifted."""
+        if self.model is None or not self.is_centered:
+            return images, None
+        return centered(images)
+
     def _choose(
         self, images: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Description, Drawn]:
@@ -110,8 +118,12 @@ class Predictor:
             labels = errors.argmin(1)
             nothing = torch.zeros_like(labels)
             return {"labels": labels, "errors": errors, "background": nothing}
+        images, offset = self._middle(images)
         errors, sprites, behind, description, drawn = self._choose(images)
         found = {"labels": sprites, "errors": errors, "background": behind}
+        if offset is not None:
+            side = offset.new_tensor([self.spec.width, self.spec.height])
+            found["sprite.centering"] = (2 * offset / side).float()
         rows = torch.arange(len(images), device=images.device)
         for name, value in description.params.items():
             found[f"sprite.{name}"] = value[rows, sprites]
@@ -145,7 +157,9 @@ class Predictor:
     def _reconstruct(self, images: Tensor) -> dict[str, Tensor]:
         if self.model is None:
             return {"image": self.sprites[self._exact_errors(images).argmin(1)]}
-        return {"image": self._choose(images)[-1].image}
+        images, offset = self._middle(images)
+        image = self._choose(images)[-1].image
+        return {"image": image if offset is None else shifted(image, -offset)}
 
     def _segment(self, images: Tensor) -> dict[str, Tensor]:
         alpha = self._choose(images)[-1].alpha
@@ -155,6 +169,7 @@ class Predictor:
     def _align(self, images: Tensor) -> dict[str, Tensor]:
         if self.model is None:
             return {"image": images}
+        images, _ = self._middle(images)
         _, sprites, _, description, drawn = self._choose(images)
         rows = torch.arange(len(images), device=images.device)
         params = {

@@ -22,7 +22,7 @@ class Swap:
         Epochs between two looks. ``None``: 2 for opaque sprites, 3 over a background.
     spares : int or None, default=None
         Number of spare sprites. ``None``: half the number wanted, rounded up.
-    until : float, default=0.6
+    until : float, default=0.7
         Share of the epochs after which no more sprites are tried.
     n_images : int, default=4000
         Images on which splits are tested.
@@ -31,12 +31,12 @@ class Swap:
     --------
     >>> from sklearn_sprites import Swap
     >>> Swap(every=4)
-    Swap(every=4, spares=None, until=0.6, n_images=4000)
+    Swap(every=4, spares=None, until=0.7, n_images=4000)
     """
 
     every: int | None = None
     spares: int | None = None
-    until: float = 0.6
+    until: float = 0.7
     n_images: int = 4000
 
 

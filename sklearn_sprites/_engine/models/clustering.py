@@ -46,9 +46,14 @@ def color_of(names: tuple[str, ...]) -> str | None:
 class ClusteringModel(nn.Module):
     """K sprites, M backgrounds, and the network that says how an image draws them.
 
+    Images come centered where ``is_centered`` says so: whoever holds the images sees to
+    it (:mod:`sklearn_sprites._engine.ops.centering`).
+
     Letters: B images, K sprites, M backgrounds, C channels, D sprite channels, H W
     image, P pixels, m candidates (an image, a sprite and a background each).
     """
+
+    is_centered: Tensor
 
     def __init__(
         self,
@@ -70,6 +75,8 @@ class ClusteringModel(nn.Module):
         )
         self.padding = "zeros" if spec.is_layered else "border"
         size, device = (spec.height, spec.width), sprites.device
+        #: Whether images are to be centered before the model looks at them.
+        self.register_buffer("is_centered", torch.zeros((), dtype=torch.bool))
         self.sequence = make_sequence(names, *size, self.padding, device)
         self.background_sequence = make_sequence(behind, *size, "border", device)
         self.to(device)

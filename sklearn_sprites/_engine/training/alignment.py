@@ -1,8 +1,7 @@
 """Direct alignment: every image to every plausible sprite, without a network.
 
 Levenberg-Marquardt on the parameters of a linear family of warps, colors solved on
-the way, with a weak pull towards the identity. Started, where asked, from a bank of
-rotations and scales with centroids matched.
+the way, with a weak pull towards the identity.
 """
 
 from dataclasses import dataclass
@@ -28,15 +27,12 @@ class Family:
 
     ``basis`` (q, 6): directions in the 2 x 3 matrix that is added to the identity.
     ``weight``: of the mean squared error against the prior on the parameters.
-    ``bank`` (R, 6): first guesses; ``match_centroids`` brings both to the middle.
     """
 
     grid: Grid
     basis: Tensor
     weight: float
     freedom: int
-    bank: Tensor
-    match_centroids: bool = False
 
     @property
     def prior(self) -> Tensor:
@@ -46,12 +42,11 @@ class Family:
 
 
 class Found(NamedTuple):
-    """For every image: sprite, matrix (n, 6), energies under its two best sprites."""
+    """For every image: its sprite, matrix (n, 6), and the energy."""
 
     labels: Tensor
     matrices: Tensor
     energies: Tensor
-    second: Tensor
 
 
 def slopes(sprites: Tensor) -> Tensor:
@@ -149,69 +144,23 @@ def coarse_errors(images: Tensor, posed: Tensor, freedom: int) -> Tensor:
     return x.square().flatten(1).sum(1)[:, None] - explained.sum(-1)
 
 
-def centroids(flat: Tensor, grid: Grid) -> Tensor:
-    """Centre of what stands out from an image's border, (m, 2)."""
-    m, channels = flat.shape[:2]
-    square = flat.view(m, channels, grid.height, grid.width)
-    edges = torch.cat(
-        [square[..., 0, :], square[..., -1, :], square[..., 0], square[..., -1]], -1
-    )
-    level = edges.median(-1, keepdim=True).values  # (m, C, 1)
-    evidence = (flat - level).abs().sum(1)
-    mass = evidence.sum(1, keepdim=True).clamp_min(1e-6)
-    return evidence @ grid.points.T / mass
-
-
-def shift_to(images: Tensor, shift: Tensor, grid: Grid) -> Tensor:
-    """Images (m, C, P) read at points displaced by (m, 2)."""
-    square = images.view(*images.shape[:2], grid.height, grid.width)
-    flow = shift[..., None].expand(-1, -1, grid.points.shape[1])
-    return sample(pad_to_canvas(square, "border"), flow, grid, "border").flatten(2)
-
-
 def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
     """Align images (m, C, P) to their most plausible sprites (K, C, H, W)."""
-    m, (k, r) = len(images), (len(sprites), len(family.bank))
-    grid = family.grid
-    canvas = pad_to_canvas(sprites, "border").repeat_interleave(r, 0)
-    bank = (family.bank @ family.basis).repeat(k, 1)  # (K R, 6)
-    posed = warp(canvas, bank, grid).flatten(2)  # (K R, C, P)
-    middle_x = middle_s = None
-    if family.match_centroids:
-        middle_x, middle_s = centroids(images, grid), centroids(posed, grid)
-        moved = shift_to(images, middle_x, grid)
-        posed = shift_to(posed, middle_s, grid)
-    else:
-        moved = images
-    error, pose = coarse_errors(moved, posed, family.freedom).view(m, k, r).min(2)
+    m, k = len(images), len(sprites)
+    error = coarse_errors(images, sprites.flatten(2), family.freedom)
     count = min(HYPOTHESES, k)
     labels = error.topk(count, 1, largest=False).indices  # (m, h)
-    pose = pose.gather(1, labels)
-    start = family.bank[pose]  # (m, h, q)
-    if middle_x is not None and middle_s is not None:
-        offset = middle_s.view(k, r, 2)[labels, pose] - middle_x[:, None]  # (m, h, 2)
-        start = start + _shift_parameters(start, offset, family)
     steep = pad_to_canvas(slopes(sprites).flatten(1, 2), "border")
     found, energy = refine(
         images.repeat_interleave(count, 0),
         steep[labels.flatten()],
-        start.flatten(0, 1),
+        images.new_zeros(m * count, len(family.basis)),
         family,
     )
     energy, order = energy.view(m, count).sort(1)
     rows = torch.arange(m, device=images.device)
     matrices = (found @ family.basis).view(m, count, 6)[rows, order[:, 0]]
-    second = energy[:, min(1, count - 1)]
-    return Found(labels[rows, order[:, 0]], matrices, energy[:, 0], second)
-
-
-def _shift_parameters(start: Tensor, offset: Tensor, family: Family) -> Tensor:
-    """Parameters that add the shift A @ offset, A being the start's linear part."""
-    matrix = (start @ family.basis).view(*start.shape[:2], 2, 3)[..., :2]
-    shift = (matrix @ offset[..., None])[..., 0] + offset
-    entries = shift.new_zeros((*shift.shape[:2], 6))
-    entries[..., 2::3] = shift
-    return entries @ torch.linalg.pinv(family.basis)
+    return Found(labels[rows, order[:, 0]], matrices, energy[:, 0])
 
 
 def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) -> Found:

@@ -1,7 +1,5 @@
 """Which affine maps alignment may use for a transformation, and their parameters."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -9,8 +7,6 @@ from sklearn_sprites._engine.ops.sampling import Grid
 from sklearn_sprites._engine.spec import RIGID, ModelSpec
 from sklearn_sprites._engine.training.alignment import Family
 
-ANGLES = (-0.35, -0.17, 0.0, 0.17, 0.35)
-SCALES = (0.85, 1.0, 1.18)
 ERROR_WEIGHT = 7.0  # of the mean squared error, in units of the images' variance
 
 
@@ -33,23 +29,11 @@ def _directions(name: str, aspect: float) -> list[list[float]]:
     return known.get(name, torch.eye(6).tolist())
 
 
-def make_family(
-    name: str, freedom: int, images: Tensor, grid: Grid, with_bank: bool
-) -> Family:
+def make_family(name: str, freedom: int, images: Tensor, grid: Grid) -> Family:
     """The family of affine maps of a rigid transformation for `images` (n, C, H, W)."""
-    aspect = grid.width / grid.height
-    basis = images.new_tensor(_directions(name, aspect))
-    spread = images.var(0).mean().clamp_min(1e-12)
-    turns: tuple[float, ...] = ANGLES if with_bank else (0.0,)
-    scales: tuple[float, ...] = SCALES if with_bank else (1.0,)
-    poses = []
-    for t in turns:
-        for s in scales:
-            c, d = math.cos(t) / s - 1, math.sin(t) / s
-            poses.append([c, -d / aspect, 0, d * aspect, c, 0])
-    bank = images.new_tensor(poses) @ torch.linalg.pinv(basis)
-    bank = torch.unique(bank, dim=0)
-    return Family(grid, basis, float(ERROR_WEIGHT / spread), freedom, bank, with_bank)
+    basis = images.new_tensor(_directions(name, grid.width / grid.height))
+    spread = images.var(0, correction=0).mean().clamp_min(1e-12)
+    return Family(grid, basis, float(ERROR_WEIGHT / spread), freedom)
 
 
 def to_parameters(name: str, matrices: Tensor, family: Family) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.build import build_model, from_fitted
 from sklearn_sprites._engine.models.clustering import ClusteringModel
+from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import TrainingSettings
@@ -65,6 +66,8 @@ def fit_clustering(
         model, lesson, spare = _begin(
             data, spec, settings, draws, encoder, init_sprites, warm
         )
+        if model.is_centered:
+            data = centered_in_parts(data)
         weights = image_weights(data, spec)
         learner = Learner(
             model,
@@ -101,6 +104,7 @@ def _begin(
     trained = replace(spec, n_sprites=k + spares)
     start = _start(data, trained, settings, draws, init_sprites)
     model = build_model(trained, start.sprites, start.backgrounds, draws, encoder)
+    model.is_centered.fill_(start.is_centered)
     given = init_sprites is not None
     return model, start.lesson, list(range(k, k + spares)) if given else []
 

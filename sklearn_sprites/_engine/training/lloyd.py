@@ -34,6 +34,7 @@ def plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     for _ in range(k - 1):
         weights = nearest.double().cpu() + 1e-30
         drawn = torch.multinomial(weights, trials, True, generator=generator)
+        drawn = drawn.to(points.device)
         reach = torch.minimum(
             nearest[:, None], squared_distances(points, points[drawn])
         )

@@ -3,8 +3,8 @@
 WINDOW = 4  # epochs whose mean is compared with the mean of as many before
 
 
-def has_converged(losses: list[float], tol: float) -> bool:
-    """Whether the loss fell by less than `tol` per epoch, relative to itself.
+def has_converged(losses: list[float], least: float) -> bool:
+    """Whether the loss fell by no more than `least` per epoch.
 
     Means over windows of epochs are compared, so that noise does not decide.
     """
@@ -12,4 +12,4 @@ def has_converged(losses: list[float], tol: float) -> bool:
         return False
     now = sum(losses[-WINDOW:]) / WINDOW
     before = sum(losses[-2 * WINDOW : -WINDOW]) / WINDOW
-    return before - now <= tol * WINDOW * abs(before)
+    return before - now <= least * WINDOW

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
@@ -42,6 +43,7 @@ class Progress:
     on_epoch: Callable[[EpochInfo], bool] | None
     spec: ModelSpec
     losses: list[float] = field(default_factory=list)
+    least: float = 0.0  # a smaller fall of the loss per epoch is none
     converged: bool = True
     stopped: bool = False
     rolled_back: bool = False
@@ -84,6 +86,7 @@ def run_stages(
     The model may have more sprites than `progress.spec`: the rest are spare.
     """
     settings, spec = progress.settings, progress.spec
+    progress.least = settings.tol * weighted_variance(learner)
     if lesson is not None:
         distil(learner, lesson.labels, lesson.params)
     stages = make_stages(spec, settings.curriculum, lesson is not None)
@@ -100,6 +103,14 @@ def run_stages(
     errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
+
+
+def weighted_variance(learner: Learner) -> float:
+    """What the loss is when every image is explained by the mean image."""
+    mean = learner.images.mean(0)
+    parts = zip(learner.images.split(2048), learner.weights.split(2048), strict=True)
+    squares = [((x - mean).square().flatten(1).mean(1) * w).sum() for x, w in parts]
+    return float(torch.stack(squares).sum()) / len(learner.images)
 
 
 def shares(stages: list[Stage], max_epochs: int) -> list[int]:
@@ -132,9 +143,10 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
             return
         if reassign(learner, stage, progress):
             losses.clear()  # what was learned counts from here
-        if has_converged(losses, settings.tol):
+        if has_converged(losses, progress.least):
             return
-    progress.converged = not stage.is_last or has_converged(losses, settings.tol)
+    if not stage.is_last:  # the last stage settles what the one before has learned
+        progress.converged = has_converged(losses, progress.least)
 
 
 def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:

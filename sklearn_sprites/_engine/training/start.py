@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.clustering import ClusteringModel, color_of
+from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import make_grid
 from sklearn_sprites._engine.spec import ModelSpec
@@ -19,7 +20,8 @@ from sklearn_sprites._engine.training.families import (
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
 
 ROUNDS = 6
-TRIAL_ROUNDS = 2  # after which a family of warps is chosen by its energy
+TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
+CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 CONSTANT = 0.9  # first color of sprites that start as constants (DTI-Sprites)
@@ -35,11 +37,15 @@ class Lesson(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any."""
+    """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any.
+
+    ``is_centered``: the model is to look at images with their content in the middle.
+    """
 
     sprites: Tensor
     backgrounds: Tensor
     lesson: Lesson | None
+    is_centered: bool = False
 
 
 def gaussian_mask(height: int, width: int, *, like: Tensor) -> Tensor:
@@ -93,56 +99,52 @@ def make_start(
 ) -> Start:
     """Where training starts for images (n, C, H, W)."""
     backgrounds = first_backgrounds(images, spec, draws)
-    lesson = None
+    lesson, is_centered = None, False
     if init == "align" and rigid_name(spec):
-        sprites, lesson = aligned_start(images, spec, draws)
+        sprites, lesson, is_centered = aligned_start(images, spec, draws)
     else:
         init = "kmeans" if init == "align" else init
         sprites = simple_sprites(images, spec, init, draws)
     if spec.is_layered:
         mask = gaussian_mask(spec.height, spec.width, like=images)
         sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
-    return Start(sprites, backgrounds, lesson)
+    return Start(sprites, backgrounds, lesson, is_centered)
 
 
 @torch.no_grad()
 def aligned_start(
     images: Tensor, spec: ModelSpec, draws: torch.Generator
-) -> tuple[Tensor, Lesson]:
-    """Sprites and parameters by rounds of alignment and closed-form sprites."""
+) -> tuple[Tensor, Lesson, bool]:
+    """Sprites and parameters by rounds of alignment and closed-form sprites.
+
+    Opaque sprites that may be shifted are tried on centered images too; the last value
+    says whether those are explained clearly better.
+    """
     name = rigid_name(spec)
     assert name is not None, "nothing can be aligned"
     grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
     solved = color_of(spec.transformations)
     freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
-    trials = []
-    for with_bank in (False, True):
-        family = make_family(name, freedom, images, grid, with_bank)
-        first = first_aligned(images, spec, family, draws)
-        trials.append((*run_rounds(images, first, family, draws, TRIAL_ROUNDS), family))
-    _, sprites, family = min(trials, key=lambda trial: trial[0])
+    family = make_family(name, freedom, images, grid)
+    best, sprites = first_rounds(images, spec, family, draws)
+    is_centered = False
+    if not spec.is_layered and name != "rotation":
+        middle = centered_in_parts(images)
+        energy, others = first_rounds(middle, spec, family, draws)
+        if energy < CLEARLY_BETTER * best:
+            images, sprites, is_centered = middle, others, True
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
-    return sprites, Lesson(found.labels, params)
+    return sprites, Lesson(found.labels, params), is_centered
 
 
-def first_aligned(
+def first_rounds(
     images: Tensor, spec: ModelSpec, family: Family, draws: torch.Generator
-) -> Tensor:
-    """Sprites (K, C, H, W) before the first round.
-
-    Centers of k-means; where poses differ much, images, centred and blurred.
-    """
-    if not family.match_centroids:
-        return simple_sprites(images, spec, "kmeans", draws)
-    order = torch.randperm(len(images), generator=draws)
-    sprites = images[order[: spec.n_sprites].to(images.device)]
-    middle = alignment.centroids(sprites.flatten(2), family.grid)
-    centred = alignment.shift_to(sprites.flatten(2), middle, family.grid)
-    return torch.nn.functional.avg_pool2d(
-        centred.view_as(sprites), 3, 1, 1, count_include_pad=False
-    )
+) -> tuple[float, Tensor]:
+    """A few rounds from the centers of k-means: their energy, and sprites."""
+    first = simple_sprites(images, spec, "kmeans", draws)
+    return run_rounds(images, first, family, draws, TRIAL_ROUNDS)
 
 
 def run_rounds(
