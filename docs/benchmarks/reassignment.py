@@ -1,0 +1,167 @@
+"""Swap against clone-and-perturb: accuracy, time, and what the rule itself costs.
+
+    python docs/benchmarks/reassignment.py --folder FOLDER --seeds 10
+
+FOLDER holds the archives named in recipes.py; digits need none. Everything but the rule
+is as by default. The share of a fit is the time spent in looking which sprites to move
+and in moving them. One line of JSON per fit is appended to `--output`, each from a
+process of its own; `--summary` prints the table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from clustering import OPTIONS, scores
+from recipes import SETS, load
+
+RULES = ("swap", "clone")
+DEFAULT_SETS = ("digits", "mnist", "usps", "gtsrb8")
+
+
+class Watch:
+    """Adds up the time spent in functions."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.calls = 0
+
+    def over(self, function: Callable) -> Callable:
+        """The same function, timed."""
+
+        def timed(*args, **kwargs):
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - began
+                self.calls += 1
+
+        return timed
+
+
+def watch_reassignment() -> Watch:
+    """Time all that either rule does, in this process."""
+    from sklearn_sprites._engine.training import reassignment, run
+
+    watch = Watch()
+    run.prune, run.grow = watch.over(run.prune), watch.over(run.grow)
+    reassignment.clone = watch.over(reassignment.clone)
+    return watch
+
+
+def run_one(name: str, rule: str, args: argparse.Namespace) -> dict:
+    """Fit once; what came out."""
+    from sklearn_sprites import SpriteClustering
+
+    images, truth = load(name, args.folder)
+    if args.images is not None:
+        kept = np.random.default_rng(0).permutation(len(images))[: args.images]
+        images, truth = images[kept], truth[kept]
+    options = OPTIONS.get(name, {"n_clusters": 10})
+    if args.epochs is not None:
+        options = {**options, "max_epochs": args.epochs}
+    estimator = SpriteClustering(
+        **options, reassignment=rule, random_state=args.first_seed
+    )
+    watch = watch_reassignment()
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(images)
+    seconds = time.perf_counter() - began
+    return {
+        "set": name,
+        "rule": rule,
+        "seed": args.first_seed,
+        **scores(estimator.labels_, truth),
+        "inertia": float(estimator.inertia_),
+        "fit_s": seconds,
+        "reassignment_s": watch.seconds,
+        "share": watch.seconds / seconds,
+        "calls": watch.calls,
+        "n_iter": int(estimator.n_iter_),
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+    }
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Fits in processes of their own, one after the other."""
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for name in args.sets:
+            for rule in RULES:
+                command = [sys.executable, __file__, "--folder", str(args.folder)]
+                command += ["--one", rule, "--sets", name, "--first-seed", str(seed)]
+                for option in ("images", "epochs"):
+                    value = getattr(args, option)
+                    command += [] if value is None else [f"--{option}", str(value)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    sys.stderr.write(done.stderr)
+                    raise SystemExit(f"{name} with seed {seed} failed")
+                with args.output.open("a") as file:
+                    file.write(done.stdout)
+                print(done.stdout, end="", flush=True)
+
+
+def summary(path: Path) -> str:
+    """A Markdown table over seeds."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    head = "| set | rule | seeds | accuracy (mean, lowest, std) | NMI | fit, s |"
+    lines = [head + " reassignment, % of fit |", "|---" * 7 + "|"]
+    for name in SETS:
+        for rule in RULES:
+            mine = [r for r in rows if r["set"] == name and r["rule"] == rule]
+            if not mine:
+                continue
+            accuracy, nmi, seconds, share = (
+                np.array([r[key] for r in mine])
+                for key in ("accuracy", "nmi", "fit_s", "share")
+            )
+            cells = [
+                name,
+                rule,
+                str(len(mine)),
+                f"{accuracy.mean():.4f}, {accuracy.min():.4f}, {accuracy.std():.4f}",
+                f"{nmi.mean():.3f}",
+                f"{seconds.mean():.1f}",
+                f"{100 * share.mean():.1f}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path())
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=DEFAULT_SETS)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--images", type=int, help="fit only so many, for a trial")
+    parser.add_argument("--epochs", type=int, help="max_epochs, for a trial")
+    parser.add_argument("--one", choices=RULES)
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("reassignment.jsonl")
+    )
+    parser.add_argument("--summary", action="store_true")
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(run_one(args.sets[0], args.one, args)))
+        return
+    if not args.summary:
+        run_all(args)
+    print(summary(args.output))
+
+
+if __name__ == "__main__":
+    main()
