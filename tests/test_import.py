@@ -1,5 +1,6 @@
 """What importing the package costs and touches (rows U)."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,17 @@ import sklearn_sprites
 PACKAGE = Path(sklearn_sprites.__file__).parent
 
 
-def run_python(code, *flags):
-    command = [sys.executable, *flags, "-c", code]
+OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow", "rich")
+
+
+def run_python(code, *flags, cwd=PACKAGE.parent, **env):
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+        [sys.executable, *flags, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **env},
     )
 
 
@@ -35,6 +43,43 @@ def test_u_import_adds_little_to_the_import_of_sklearn():
     )
     best = min(float(run_python(code).stdout) for _ in range(3))
     assert best < 0.3
+
+
+def test_u_describing_a_fit_does_not_import_torch():
+    code = (
+        "import sys, sklearn_sprites as s; s.SpriteClustering(reassignment=s.Swap());"
+        "s.metrics, s.datasets, s.exceptions, s.SpriteDisplay; print('torch' in "
+        "sys.modules)"
+    )
+    assert run_python(code).stdout == "False\n"
+
+
+def test_u_every_public_name_imports_without_optional_packages():
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))\n"
+        "import sklearn_sprites as s\n"
+        "print(all([getattr(s, name) is not None for name in s.__all__]))"
+    )
+    result = run_python(code)
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+def test_u_a_fit_is_silent_needs_nothing_optional_and_writes_no_file(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))\n"
+        "import numpy as np, warnings; from sklearn_sprites import SpriteClustering\n"
+        "from sklearn.exceptions import ConvergenceWarning\n"
+        "warnings.simplefilter('error')\n"
+        "warnings.simplefilter('ignore', ConvergenceWarning)  # one epoch\n"
+        "X = np.random.RandomState(0).uniform(size=(20, 6, 6))\n"
+        "SpriteClustering(2, transformations=('affine',), max_epochs=1,"
+        " init='sample', random_state=0).fit(X).predict(X)"
+    )
+    result = run_python(code, cwd=tmp_path, HOME=str(home))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert [path.name for path in tmp_path.rglob("*")] == ["home"]
 
 
 def test_dir_lists_every_public_name():

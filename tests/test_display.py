@@ -1,0 +1,146 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+from sklearn_sprites import ReconstructionDisplay, SpriteClustering, SpriteDisplay
+from tests.pictures import QUICK, make_model, make_pictures
+
+DIGITS = load_digits().images[:80]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def opaque():
+    return make_model(4, transformations=("affine",), **QUICK).fit(DIGITS)
+
+
+@pytest.fixture(scope="module")
+def layered():
+    images, _ = make_pictures(24, channels=3)
+    params = {"n_backgrounds": 1, "transformations": ("color",), **QUICK}
+    return make_model(2, **params).fit(images), images
+
+
+def test_sprite_display_holds_sprites_and_counts(opaque):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS)
+    assert np.array_equal(display.counts, opaque.counts_)
+    assert display.masks is None
+    expected = (opaque.sprites_ / DIGITS.max()).clip(0, 1)
+    assert np.allclose(display.sprites, expected)
+
+
+def test_nearest_images_are_the_nearest_and_typical_ones_are_not(opaque):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS, n_images=2)
+    distances = opaque.transform(DIGITS)[:, 0]
+    members = np.flatnonzero(opaque.labels_ == 0)
+    order = members[np.argsort(distances[members])]
+    shown = display.panels["nearest"][0][..., 0]
+    assert np.allclose(shown, DIGITS[order[:2]] / DIGITS.max())
+    typical = display.panels["typical"][0][..., 0]
+    middle = DIGITS[order[(len(order) - 2) // 2 :][:2]] / DIGITS.max()
+    assert np.allclose(typical, middle)
+
+
+def test_reconstructed_panel_shows_the_typical_images(opaque):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS, n_images=3)
+    typical = display.panels["typical"][1] * DIGITS.max()
+    drawn = opaque.reconstruct(typical.reshape(3, 8, 8))
+    expected = (drawn / DIGITS.max()).clip(0, 1).reshape(3, 8, 8, 1)
+    assert np.allclose(display.panels["reconstructed"][1], expected, atol=1e-5)
+
+
+def test_sprite_display_draws_one_axis_per_panel_and_one_label_per_sprite(opaque):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS).plot()
+    titles = [axis.get_title() for axis in display.axes_]
+    assert titles == ["sprite", "nearest", "typical", "reconstructed", "aligned"]
+    labels = [label.get_text() for label in display.axes_[0].get_yticklabels()]
+    assert labels == [f"{k}  (n={n})" for k, n in enumerate(opaque.counts_)]
+    display.figure_.canvas.draw()
+
+
+def test_layered_sprites_show_their_masks(layered):
+    model, images = layered
+    display = SpriteDisplay.from_estimator(model, images).plot()
+    assert [axis.get_title() for axis in display.axes_][:2] == ["sprite", "mask"]
+    assert np.allclose(display.masks, model.sprites_[..., 3].clip(0, 1))
+
+
+def test_at_most_max_sprites_are_shown(opaque):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS, max_sprites=2).plot()
+    assert len(display.sprites) == len(display.counts) == 2
+
+
+def test_a_sprite_without_images_has_an_empty_row(opaque):
+    few = DIGITS[opaque.labels_ == 0]
+    display = SpriteDisplay.from_estimator(opaque, few).plot()
+    assert display.counts.tolist() == [len(few), 0, 0, 0]
+
+
+def test_displays_draw_on_a_given_figure(opaque):
+    figure = plt.figure()
+    for kind in (SpriteDisplay, ReconstructionDisplay):
+        assert kind.from_estimator(opaque, DIGITS).plot(figure=figure).figure_ is figure
+
+
+def test_flat_images_give_the_same_display(opaque):
+    flat = SpriteDisplay.from_estimator(opaque, DIGITS.reshape(80, -1))
+    images = SpriteDisplay.from_estimator(opaque, DIGITS)
+    for title, pictures in images.panels.items():
+        for first, second in zip(pictures, flat.panels[title], strict=True):
+            assert np.array_equal(first, second)
+
+
+def test_a_model_of_a_data_frame_is_shown_without_a_warning(opaque):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(DIGITS.reshape(80, -1)).add_prefix("pixel")
+    model = make_model(2, transformations=()).fit(frame)
+    display = SpriteDisplay.from_estimator(model, frame)
+    assert display.counts.sum() == 80
+
+
+def test_reconstruction_display_compares(opaque):
+    rows = ReconstructionDisplay.from_estimator(opaque, DIGITS, n_images=5).plot().rows
+    assert list(rows) == ["image", "reconstruction", "difference"]
+    assert np.allclose(rows["image"][..., 0], DIGITS[:5] / DIGITS.max())
+    assert np.allclose(rows["difference"], abs(rows["image"] - rows["reconstruction"]))
+
+
+def test_reconstruction_display_shows_the_foreground_over_a_background(layered):
+    model, images = layered
+    rows = ReconstructionDisplay.from_estimator(model, images, n_images=3).plot().rows
+    assert np.allclose(rows["foreground"][..., 0], model.segment(images[:3]))
+
+
+@pytest.mark.parametrize("kind", [SpriteDisplay, ReconstructionDisplay])
+def test_an_estimator_that_is_not_fitted_is_refused(kind):
+    with pytest.raises(NotFittedError):
+        kind.from_estimator(SpriteClustering(), DIGITS)
+
+
+def test_without_matplotlib_the_error_says_what_to_install():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "import numpy as np; from sklearn_sprites import ReconstructionDisplay\n"
+        "pictures = np.zeros((1, 4, 4, 1))\n"
+        "ReconstructionDisplay(rows={'image': pictures}).plot()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert "pip install 'sklearn-sprites[plot]'" in result.stderr
