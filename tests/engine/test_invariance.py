@@ -146,6 +146,7 @@ SPECS = {
     "opaque": ModelSpec(9, 0, 1, 8, 8, ("affine", "thin_plate_spline")),
     "one": ModelSpec(1, 0, 3, 6, 7, ("color", "affine", "morphological")),
     "predicted": ModelSpec(3, 0, 2, 6, 6, ("color", "projective"), color="predict"),
+    "centered": ModelSpec(3, 0, 1, 9, 8, ("translation", "thin_plate_spline")),
     "layered": ModelSpec(5, 2, 3, 8, 8, ("color", "similarity"), ("color", "affine")),
 }
 
@@ -155,7 +156,9 @@ def predictor(spec):
         sprites = Draws(0).uniform(spec.n_sprites, 1, 6, 6).float().numpy()
         arrays = {"sprites": sprites, "backgrounds": np.zeros((0, 1, 6, 6), np.float32)}
     else:
-        arrays = to_arrays(random_model(spec, 0))
+        model = random_model(spec, 0)
+        model.is_centered.fill_(spec is SPECS["centered"])
+        arrays = to_arrays(model)
     return Predictor(FittedModel(spec, arrays, 0.0), "cpu")
 
 
