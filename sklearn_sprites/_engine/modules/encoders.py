@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SMALL_FEATURES = 256
+SMALL_MAPS = 16  # channels that are flattened
 
 _Draw = Callable[[nn.Conv2d | nn.Linear, torch.Generator], None]
 
@@ -113,8 +114,8 @@ def _small(channels: int, height: int, width: int) -> nn.Module:
         into = (channels, 16, 32)[min(stage, 2)]
         stages += _conv(into, 32 if stage else 16, 3 if stage else 5, stride)
         stage += 1
-    stages += _conv(32, 32, 3, 1)  # (B, 32, at most 10, at most 10)
-    stages += [nn.Flatten(), nn.Linear(32 * size[0] * size[1], SMALL_FEATURES)]
+    stages += _conv(32, SMALL_MAPS, 3, 1)  # (B, 16, at most 10, at most 10)
+    stages += [nn.Flatten(), nn.Linear(SMALL_MAPS * size[0] * size[1], SMALL_FEATURES)]
     return nn.Sequential(*stages, nn.ReLU())
 
 

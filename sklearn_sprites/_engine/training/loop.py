@@ -10,7 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
 from sklearn_sprites._engine.training.ledger import Ledger
 
-MIN_STEPS = 48  # steps of an epoch: a small set is passed over several times
+MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
 CHUNK = 512  # images looked at together, without gradient
 
 
