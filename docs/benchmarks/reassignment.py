@@ -90,6 +90,7 @@ def run_one(name: str, rule: str, args: argparse.Namespace) -> dict:
         "calls": watch.calls,
         "n_iter": int(estimator.n_iter_),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
         "machine": platform.machine(),
     }
 

@@ -152,6 +152,7 @@ def measure(args: argparse.Namespace) -> dict:
     return {
         "max_epochs": args.epochs,
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
         "machine": platform.machine(),
         "images": by_images,
         "clusters": by_clusters,

@@ -77,6 +77,7 @@ def measure(name: str, args: argparse.Namespace) -> dict:
         "predicting": predict(images, fitted, device),
         "peak_mb": peak_memory(device),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
         "machine": platform.machine(),
     }
 
