@@ -215,8 +215,8 @@ class SpriteClustering(
     "morphological"       50   bright (> 0) or dark pixels preferred, 7 x 7 window
     ===================== ==== ====================================================
 
-    **Centering.** With ``init="align"``, opaque sprites and objects that lie anywhere on
-    a plain ground, images are first shifted by whole pixels, so that what stands out
+    **Centering.** With ``init="align"``, opaque sprites and objects that lie anywhere
+    on a plain ground, images are first shifted by whole pixels, so that what stands out
     from the border is in the middle; it is done where it lowers the error clearly. Then
     `transformation_params_` has ``"centering"``, (n, 2): the shift (x, y) that is
     subtracted from a pixel's place before the warps.

@@ -160,6 +160,7 @@ class ClusteringModel(nn.Module):
             n: v[rows, behind] for n, v in description.background_params.items()
         }
         index = rows * self.spec.n_backgrounds + behind
+        assert description.backs is not None, "describe draws the backgrounds"
         back = description.backs.index_select(0, index)
         alpha = drawn[:, -1:] if noise is None else drawn[:, -1:] + noise
         layers = (drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2))
