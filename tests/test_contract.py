@@ -123,10 +123,10 @@ def test_array_api_input_where_it_is_switched_on():
     assert found.stdout == "passed\n", found.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_check_passes_on_images():
     start = time.process_time()
-    results = check_image_estimator(SpriteClustering(**QUICK), on_skip=None)
+    results = check_image_estimator(SpriteClustering(3, **QUICK), on_skip=None)
     assert problems(results) == {}
     assert {result["dtype"] for result in results} == {"float64", "uint8"}
     assert len(results) > 2 * len(names_of(SpriteClustering())) - 2
