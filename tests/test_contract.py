@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.cluster import KMeans
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils import get_tags
+from sklearn.utils.fixes import parse_version
 
 import sklearn_sprites
 from sklearn_sprites import SpriteClustering
@@ -76,7 +78,8 @@ def test_no_check_is_left_out():
     """All that KMeans has but those of `sample_weight` and sparse input, it has."""
     ours, theirs = names_of(SpriteClustering()), names_of(KMeans())
     missing = [name for name in theirs if name not in ours]
-    assert len(theirs) >= 59
+    if parse_version(sklearn.__version__) >= parse_version("1.9"):
+        assert len(theirs) >= 59
     assert all("sample_weight" in name for name in missing)
     assert len(ours) + len(missing) == len(theirs)
 

@@ -3,10 +3,13 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -18,6 +21,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+import sklearn_sprites
 from sklearn_sprites import SpriteClustering, Swap
 from sklearn_sprites._engine.training import fit as engine
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
@@ -30,6 +34,7 @@ from tests.pictures import (
     make_pictures,
 )
 
+ROOT = Path(sklearn_sprites.__file__).parents[1]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -181,6 +186,17 @@ def test_r10_ctrl_c_ends_a_fit_at_once(pictures):
     assert not hasattr(model, "sprites_")
 
 
+@quiet
+def test_r10_an_interrupt_in_a_worker_comes_out(pictures, monkeypatch):
+    monkeypatch.setattr(torch.optim.Adam, "step", interrupted(KeyboardInterrupt()))
+    models = [make_model(**QUICK) for _ in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        joblib.Parallel(n_jobs=2, backend="threading")(
+            joblib.delayed(model.fit)(pictures) for model in models
+        )
+    assert not any(hasattr(model, "sprites_") for model in models)
+
+
 class Recorder:
     """A callback that notes what it is told."""
 
@@ -239,11 +255,12 @@ def test_a_callback_stops_a_fit_early(pictures):
 
 
 @quiet
-def test_r11_an_error_in_a_callback_comes_out_after_its_teardown(pictures):
+@pytest.mark.parametrize("error", [Stop("enough"), KeyboardInterrupt("enough")])
+def test_r10_r11_what_a_callback_raises_comes_out_after_its_teardown(pictures, error):
     callbacks("sklearn.callback")
-    recorder = Recorder(error=Stop("enough"))
+    recorder = Recorder(error=error)
     model = make_model(**QUICK).set_callbacks(recorder)
-    with pytest.raises(Stop, match="enough"):
+    with pytest.raises(type(error), match="enough"):
         model.fit(pictures)
     assert recorder.events[-1] == "teardown"
     assert not [name for name in vars(model) if name.endswith("_")]
@@ -270,6 +287,25 @@ def test_a_fit_is_silent_unless_asked(pictures, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("[SpriteClustering] epoch 1/1 (")
     assert err == ""
+
+
+def test_scikit_learn_without_callbacks_is_enough():
+    code = (
+        "import sys, warnings, sklearn.cluster, sklearn.model_selection\n"
+        "sys.modules['sklearn.callback'] = None\n"
+        "warnings.simplefilter('ignore')\n"
+        "from tests.pictures import QUICK, make_model, make_pictures\n"
+        "model = make_model(**QUICK, verbose=1).fit(make_pictures()[0])\n"
+        "print(hasattr(model, 'set_callbacks'), model.labels_.shape)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    lines = found.stdout.splitlines()
+    assert lines[0].startswith("[SpriteClustering] epoch 1/"), found.stderr
+    assert lines[-1] == "False (36,)"
 
 
 def test_verbose_goes_where_stdout_goes_now(pictures):
