@@ -9,12 +9,13 @@ DEFAULT_MAX_EPOCHS = 60
 class Swap:
     """Try more sprites than wanted, and keep those that would be missed most.
 
-    Training starts with spare sprites. Every `every` epochs those whose removal would
-    cost least (their images go to their second choice) are taken out of use, down to
-    the number wanted; they are then given to the clusters that gain most by a split
-    (2-means on a cluster's images, brought into the sprite's frame), where they have to
-    prove themselves until the next look. So a sprite moves only if the training
-    objective, reached after real training, is the better for it.
+    Training carries spare sprites. Every `every` epochs three quarters as many as there
+    are spares, those whose removal would cost least (their images go to their second
+    choice), are moved to the clusters that gain most by a split (2-means on a cluster's
+    images, brought into the sprite's frame), where they have to prove themselves. In
+    the last third of the time that the rule has, sprites are taken away one by one, the
+    least missed first, down to the number wanted. So a sprite moves only if the
+    training objective, reached after real training, is the better for it.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ class Swap:
     spares : int or None, default=None
         Number of spare sprites. ``None``: half the number wanted, rounded up.
     until : float, default=0.7
-        Share of the epochs after which no more sprites are tried.
+        Share of the epochs after which the number wanted is left.
     n_images : int, default=4000
         Images on which splits are tested.
 

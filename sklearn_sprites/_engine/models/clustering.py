@@ -138,6 +138,7 @@ class ClusteringModel(nn.Module):
         description: Description,
         active: frozenset[str],
         noise: Tensor | None = None,
+        own: Tensor | None = None,
     ) -> Drawn:
         """Draw candidates.
 
@@ -148,10 +149,14 @@ class ClusteringModel(nn.Module):
         description : parameters predicted for the images.
         active : names of the transformations in use.
         noise : (1, 1, H, W) added to masks in training.
+        own : (m, D, H, W), sprites to be drawn in place of the model's.
         """
         params = {n: v[rows, sprites] for n, v in description.params.items()}
         spatial = {n: v for n, v in params.items() if n not in COLORS}
-        canvas = pad_to_canvas(self.sprites, self.padding).index_select(0, sprites)
+        if own is None:
+            canvas = pad_to_canvas(self.sprites, self.padding).index_select(0, sprites)
+        else:
+            canvas = pad_to_canvas(own, self.padding)
         drawn = self.sequence.apply(canvas, spatial)  # (m, D, H, W)
         target = images.index_select(0, rows)
         if not self.spec.is_layered:

@@ -32,6 +32,8 @@ from sklearn_sprites._engine.training.start import (
 
 OnEpoch = Callable[[EpochInfo], bool]
 
+SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
+
 
 def fit_clustering(
     images: NDArray,
@@ -76,10 +78,11 @@ def fit_clustering(
             Ledger(first_guess(model, data) * weights[:, None]),
             draws,
             noise,
-            min(settings.batch_size, len(data)),
+            max(min(settings.batch_size, len(data)), SMALLEST_BATCH),
             settings.mask_noise,
             weights,
             torch.zeros(len(model.sprites), dtype=torch.int64, device=device),
+            torch.zeros(len(model.sprites), dtype=torch.int64),
             spare,
         )
         learner.ledger.retire(spare)

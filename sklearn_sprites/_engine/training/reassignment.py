@@ -1,18 +1,18 @@
 """Sprites that explain too little get a new start, in one of two ways."""
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.models.clustering import color_of
-from sklearn_sprites._engine.ops.color import apply_color, solve_color
-from sklearn_sprites._engine.ops.compositing import softclip
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
-from sklearn_sprites._engine.spec import COLORS
-from sklearn_sprites._engine.training.loop import Learner
+from sklearn_sprites._engine.training.loop import CHUNK, Learner
 from sklearn_sprites._engine.training.splits import least_missed, split_gains
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
+
+FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
 def spare_count(rule: Swap | ClonePerturb | None, n_sprites: int, n_images: int) -> int:
@@ -28,37 +28,86 @@ def epochs_between(rule: Swap, is_layered: bool) -> int:
     return rule.every or (3 if is_layered else 2)
 
 
-@torch.no_grad()
-def aligned_images(
+def turnover(spares: int) -> int:
+    """How many sprites are moved at a time: the others go on proving themselves."""
+    return -(-3 * spares // 4)
+
+
+def sprites_kept(
+    rule: Swap, epoch: int, max_epochs: int, n_sprites: int, total: int
+) -> int:
+    """How many of `total` sprites are in use after an epoch.
+
+    All of them at first; from two thirds of the time on that the rule has, they are
+    taken away one by one, so that those that stay can learn what the others drew.
+    """
+    end = rule.until * max_epochs
+    begin = end * 2 / 3
+    if epoch <= begin:
+        return total
+    left = max(0.0, (end - epoch) / max(end - begin, 1e-9))
+    return n_sprites + math.floor((total - n_sprites) * left)
+
+
+class Wishes(NamedTuple):
+    """How images would change their sprites.
+
+    Right-hand sides (m, C, P) and weights (m, C, P) of the normal equations of a
+    sprite's pixels: their sums' quotient is the change that explains the images best.
+    """
+
+    right: Tensor
+    weight: Tensor
+
+    def features(self) -> Tensor:
+        """Changes scaled so that their squares are the errors saved, (m, C * P)."""
+        weight = self.weight.flatten(1)
+        return self.right.flatten(1) / (weight + FAINT * weight.mean()).sqrt()
+
+    def change(self, rows: Tensor) -> Tensor:
+        """What explains the images `rows` best, (C, P)."""
+        weight = self.weight[rows].sum(0)
+        return self.right[rows].sum(0) / (weight + FAINT * weight.mean())
+
+
+def wishes(
     learner: Learner, index: Tensor, owners: Tensor, active: frozenset[str]
-) -> Tensor:
-    """Images (m, C, P) in their sprite's frame, and in its colors inside its mask."""
+) -> Wishes:
+    """What the images at `index` would change in the sprites that they belong to.
+
+    Residuals go back through color, mask and warp by the adjoint of drawing.
+    """
+    learner.model.eval()
+    parts = [
+        _wishes(learner, rows, mine, active)
+        for rows, mine in zip(index.split(CHUNK), owners.split(CHUNK), strict=True)
+    ]
+    learner.model.train()
+    return Wishes(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _wishes(
+    learner: Learner, index: Tensor, owners: Tensor, active: frozenset[str]
+) -> tuple[Tensor, Tensor]:
     model, spec = learner.model, learner.model.spec
-    model.eval()
-    parts = []
-    for rows, mine in zip(index.split(512), owners.split(512), strict=True):
-        images = learner.images[rows]
-        told, _ = model.parameters_of(images, active)
-        every = torch.arange(len(rows), device=rows.device)
-        params = {
-            n: v[every, mine]
-            for n, v in told.items()
-            if n not in COLORS and n != "thin_plate_spline"
-        }
-        images = model.sequence.undo(images, params).flatten(2)
-        sprites = model.sprites[mine].flatten(2)  # (m, D, P)
-        weight = None
-        if spec.is_layered:
-            weight = softclip(sprites[:, -1:]).clamp(0, 1)
-            images = images * 1.0
-            sprites, mask = sprites[:, :-1], weight
-            weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-3)
-        if color_of(spec.transformations) in active:
-            color = solve_color(images, sprites, weight, with_bias=True)
-            images = apply_color(images, color).clamp(-0.5, 1.5)
-        parts.append(images * mask if spec.is_layered else images)
-    model.train()
-    return torch.cat(parts)
+    images, weights = learner.images[index], learner.weights[index]
+    weights = weights[:, None, None, None]
+    with torch.no_grad():
+        description = model.describe(images, active)
+        behind = model.errors(images, owners[:, None], description, active)[:, 0]
+    rows = torch.arange(len(index), device=index.device)
+    own = model.sprites.detach()[owners].requires_grad_()  # one of its own per image
+    with torch.enable_grad():
+        drawn = model.draw(
+            images, rows, owners, behind.argmin(1), description, active, own=own
+        )
+    shown = 1 + drawn.color[..., :1, None]  # what a pixel of the sprite adds: its gain
+    shown = shown if drawn.alpha is None else shown * drawn.alpha.detach()
+    residual = weights * (images - drawn.image.detach())
+    right = torch.autograd.grad(drawn.image, own, residual, retain_graph=True)[0]
+    weight = torch.autograd.grad(drawn.image, own, weights * shown.expand_as(images))[0]
+    channels = spec.channels
+    return right[:, :channels].flatten(2), weight[:, :channels].flatten(2).clamp_min(0)
 
 
 def prune(learner: Learner, n_kept: int) -> None:
@@ -69,34 +118,39 @@ def prune(learner: Learner, n_kept: int) -> None:
 
 
 def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:
-    """Give spare sprites to the clusters that gain most by a split."""
+    """Give spare sprites to the clusters that gain most by a split.
+
+    What a split would gain is only an estimate, so every split that a cluster has
+    seen halves its claim to another one, and the next ones get their turn.
+    """
     if not learner.spare:
         return
     n = len(learner.images)
     order = torch.randperm(n, generator=learner.draws)[: rule.n_images]
     index = order.to(learner.images.device)
-    least, owners = learner.ledger.errors[index].min(1)
-    aligned = aligned_images(learner, index, owners, active).flatten(1)
+    owners = learner.ledger.errors[index].argmin(1)
+    wished = wishes(learner, index, owners, active)
     gains, halves = split_gains(
-        aligned, owners, least, learner.model.spec.n_sprites, learner.draws
+        wished.features(), owners, learner.model.spec.n_sprites, learner.draws
     )
-    ranked = gains.argsort(descending=True).tolist()
+    hopes = gains * 0.5 ** learner.splits.to(gains)
+    ranked = hopes.argsort(descending=True).tolist()
     for parent in [k for k in ranked if k in halves][: len(learner.spare)]:
         spare = learner.spare.pop()
-        _split(learner, spare, parent, halves[parent])
+        _split(learner, spare, parent, [wished.change(rows) for rows in halves[parent]])
         learner.ledger.copy(parent, spare)
+        learner.splits[parent] += 1
+        learner.splits[spare] = learner.splits[parent]
 
 
 @torch.no_grad()
-def _split(learner: Learner, goes: int, splits: int, halves: Tensor) -> None:
+def _split(learner: Learner, goes: int, splits: int, changes: list[Tensor]) -> None:
     """Sprites `goes` and `splits` become the two halves of cluster `splits`."""
     model, optimizer = learner.model, learner.optimizer
     copy_rows(model, optimizer, splits, goes)
-    image = model.sprites[splits, : model.spec.channels]
-    half = (halves[1] - halves[0]).view_as(image) / 2
-    first, second = image + half, image - half
-    set_sprite(model, optimizer, goes, first)
-    set_sprite(model, optimizer, splits, second)
+    image = model.sprites[splits, : model.spec.channels].clone()
+    for row, change in zip((goes, splits), changes, strict=True):
+        set_sprite(model, optimizer, row, image + change.view_as(image))
 
 
 @torch.no_grad()
@@ -117,13 +171,13 @@ def clone(learner: Learner, rule: ClonePerturb) -> int:
     return len(rare)
 
 
-def cloning(rule: object) -> Callable[[Learner, int], None] | None:
+def cloning(rule: object) -> Callable[[Learner], None] | None:
     """What to do after every step under the papers' rule; nothing under another."""
     if not isinstance(rule, ClonePerturb):
         return None
 
-    def after_step(learner: Learner, number: int) -> None:
-        if number % rule.check == 0:
+    def after_step(learner: Learner) -> None:
+        if learner.steps % rule.check == 0:
             clone(learner, rule)
 
     return after_step

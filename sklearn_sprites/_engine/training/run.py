@@ -27,6 +27,8 @@ from sklearn_sprites._engine.training.reassignment import (
     epochs_between,
     grow,
     prune,
+    sprites_kept,
+    turnover,
 )
 from sklearn_sprites._engine.training.splits import least_missed
 from sklearn_sprites._engine.training.start import Lesson
@@ -135,7 +137,7 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
     for _ in range(epochs):
         before = snapshot(learner)
         loss = run_epoch(learner, stage.active, after_step)
-        if not math.isfinite(loss):
+        if not is_sound(learner, loss):
             loss = roll_back(learner, before, stage, progress)
         losses.append(loss)
         progress.tell(learner, stage.name, loss)
@@ -155,15 +157,25 @@ def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
     rule = settings.reassignment
     if not isinstance(rule, Swap) or stage.is_last:
         return False
+    before = list(learner.spare)
+    epoch, total = len(progress.losses), len(learner.usage)
+    kept = sprites_kept(rule, epoch, settings.max_epochs, spec.n_sprites, total)
     every = epochs_between(rule, spec.is_layered)
-    epoch, last = len(progress.losses), rule.until * settings.max_epochs
-    is_due = epoch % every == 0 and epoch <= last
-    is_over = epoch > last and len(learner.spare) + spec.n_sprites < len(learner.usage)
-    if is_due or is_over:
-        prune(learner, spec.n_sprites)
-    if is_due and epoch + every <= last:
+    if kept < total:
+        prune(learner, kept)
+    elif epoch % every == 0:
+        prune(learner, total - turnover(total - spec.n_sprites))
         grow(learner, rule, stage.active)
-    return is_due or is_over
+        return True
+    return learner.spare != before
+
+
+def is_sound(learner: Learner, loss: float) -> bool:
+    """Whether the loss and everything learned are finite; waits for the device once."""
+    values = [v for v in learner.model.state_dict().values() if v.is_floating_point()]
+    return math.isfinite(loss) and bool(
+        torch.stack([torch.isfinite(v).all() for v in values]).all()
+    )
 
 
 def snapshot(learner: Learner) -> tuple[dict, dict]:
@@ -184,11 +196,12 @@ def roll_back(
         for group in learner.optimizer.param_groups:
             group["lr"] = rate / 2
         loss = run_epoch(learner, stage.active)
-        if math.isfinite(loss):
+        if is_sound(learner, loss):
             return loss
-    last = progress.losses[-1] if progress.losses else float("nan")
+    losses = progress.losses
+    last = f"the last finite loss was {losses[-1]:g}" if losses else "none was finite"
     raise TrainingDivergedError(
-        f"the loss is not finite in epoch {len(progress.losses) + 1} ({stage.name}) "
-        f"with learning_rate={rate:g}; the last finite loss was {last:g}. "
+        f"the loss is not finite in epoch {len(losses) + 1} ({stage.name}) "
+        f"with learning_rate={rate:g}; {last}. "
         "Lower learning_rate, or scale the images."
     )

@@ -30,27 +30,26 @@ def least_missed(errors: Tensor, n_kept: int) -> list[int]:
 
 
 def split_gains(
-    aligned: Tensor,
+    features: Tensor,
     owners: Tensor,
-    errors: Tensor,
     n_sprites: int,
     draws: torch.Generator,
-) -> tuple[Tensor, dict[int, Tensor]]:
+) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
     """What two sprites instead of one would save in each cluster, and the halves.
 
-    aligned (n, d): images in their sprite's frame; owners (n,); errors (n,). The share
-    of the scatter that 2-means explains is taken as the share of the error.
+    features (n, d): what every image would change in its sprite, scaled so that squares
+    are errors; owners (n,). The gain is the scatter that 2-means explains. Halves are
+    the indices of a cluster's images, in two parts.
     """
-    gains = errors.new_zeros(n_sprites)
-    halves: dict[int, Tensor] = {}
+    gains = features.new_zeros(n_sprites)
+    halves: dict[int, tuple[Tensor, Tensor]] = {}
     for k in range(n_sprites):  # clusters differ in size
-        mine = owners == k
-        points = aligned[mine]
-        if len(points) < SMALLEST_SPLIT:
+        mine = (owners == k).nonzero()[:, 0]
+        if len(mine) < SMALLEST_SPLIT:
             continue
+        points = features[mine]
         split = kmeans(points, 2, draws, n_init=2, max_iter=20)
         scatter = (points - points.mean(0)).square().sum()
-        share = 1 - split.errors.sum() / scatter.clamp_min(1e-12)
-        gains[k] = share * errors[mine].sum()
-        halves[k] = split.centers  # (2, d)
+        gains[k] = scatter - split.errors.sum()
+        halves[k] = mine[split.labels == 0], mine[split.labels == 1]
     return gains, halves
