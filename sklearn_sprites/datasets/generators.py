@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.utils import check_random_state
 
+from sklearn_sprites.datasets._ranges import check_range
+
 __all__ = ["TRAFFIC_SIGNS", "make_traffic_signs"]
 
 TRAFFIC_SIGNS = (
@@ -82,9 +84,9 @@ def make_traffic_signs(
     >>> [int((labels == k).sum()) for k in range(3)]
     [20, 20, 20]
     """
-    _check_range("n_samples", n_samples, 1)
-    _check_range("n_classes", n_classes, 1, len(TRAFFIC_SIGNS))
-    _check_range("size", size, 8)
+    check_range("n_samples", n_samples, 1)
+    check_range("n_classes", n_classes, 1, len(TRAFFIC_SIGNS))
+    check_range("size", size, 8)
     rng = check_random_state(random_state)
     labels = rng.permutation(np.arange(n_samples) % n_classes)
     images = np.empty((n_samples, size, size, 3), np.uint8)
@@ -96,14 +98,6 @@ def make_traffic_signs(
         images[i] = np.round(255 * scene.clip(0, 1))
         masks[i] = _shrink(alpha)[..., 0] >= 0.5
     return (images, labels, masks) if return_masks else (images, labels)
-
-
-def _check_range(
-    name: str, value: int, least: int, most: int | float = float("inf")
-) -> None:
-    if not isinstance(value, int | np.integer) or not least <= value <= most:
-        bound = f"at least {least}" if most == float("inf") else f"{least} to {most}"
-        raise ValueError(f"{name} must be an integer, {bound}; got {value!r}.")
 
 
 def _place(
