@@ -218,8 +218,8 @@ class SpriteClustering(
     **Centering.** With ``init="align"``, opaque sprites and objects that lie anywhere
     on a plain ground, images are first shifted by whole pixels, so that what stands out
     from the border is in the middle; it is done where it lowers the error clearly. Then
-    `transformation_params_` has ``"centering"``, (n, 2): the shift (x, y) that is
-    subtracted from a pixel's place before the warps.
+    `transformation_params_` has ``"centering"``, (n, 2): by how much (x, y) the drawn
+    sprite is moved to the right and down in the end, its border repeated.
 
     The way from the image to the parameters is a network, so labels and parameters of
     new images are found without optimization.
