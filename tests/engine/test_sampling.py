@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,3 +95,17 @@ def test_gradients_agree_with_finite_differences():
         assert torch.autograd.gradcheck(
             lambda images, flow, padding=padding: read(images, flow, padding), inputs
         )
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30, -1e12])
+def test_flows_of_a_diverging_model_are_read_and_differentiated_safely(value, padding):
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(3, 2, 64)
+    flow[1] = value
+    inputs = (images.requires_grad_(), flow.requires_grad_())
+    out = read(*inputs, padding)
+    assert out.isfinite().all()
+    assert torch.equal(out[::2], images[::2])
+    (gradient, _) = torch.autograd.grad(out.sum(), inputs)
+    assert gradient.isfinite().all()

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FAR = 1e6  # where infinite displacements lead, in halves of an image
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -88,6 +90,8 @@ def sample(canvas: Tensor, flow: Tensor | None, grid: Grid, padding: str) -> Ten
     if flow is None:
         return canvas[..., : grid.height, : grid.width]
     where = torch.addcmul(grid.canvas_points, flow, grid.canvas_scale)
+    with torch.no_grad():  # grid_sample's backward pass crashes where a point is NaN
+        where.nan_to_num_(0.0, FAR, -FAR)
     where = where.view(-1, 2, grid.height, grid.width).permute(0, 2, 3, 1)
     return F.grid_sample(
         canvas, where, mode="bilinear", padding_mode=padding, align_corners=False
