@@ -95,6 +95,19 @@ def test_r2_an_absurd_learning_rate_leaves_no_nan(pictures):
     assert not hasattr(model, "sprites_")
 
 
+@pytest.mark.parametrize("learning_rate", [1e6, 1e12])
+def test_r3_a_loss_that_explodes_leaves_what_was_there_before(pictures, learning_rate):
+    sane = make_model(max_epochs=4, init="kmeans")
+    wild = make_model(max_epochs=4, init="kmeans", learning_rate=learning_rate)
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
+        sane.fit(pictures)
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
+        wild.fit(pictures)
+    assert wild.restarts_["loss"][0] < 10 * sane.restarts_["loss"][0]
+    assert len(wild.loss_curve_) >= 1
+    assert np.isfinite(wild.sprites_).all()
+
+
 def test_r4_too_few_epochs_are_told(pictures):
     with pytest.warns(ConvergenceWarning, match=r"stopped after \d+ epochs"):
         model = make_model(max_epochs=1, tol=0, init="sample").fit(pictures)

@@ -1,17 +1,27 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_sprites._engine.models.build import build_model
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.ledger import Ledger
+from sklearn_sprites._engine.training.loop import Learner, make_optimizer, survey
 from sklearn_sprites._engine.training.reassignment import (
+    FAINT,
     epochs_between,
+    prospects,
+    prune,
     spare_count,
     sprites_kept,
     turnover,
+    wishes,
 )
 from sklearn_sprites._engine.training.splits import least_missed, removal_costs
-from tests.strategies import attack
+from tests.strategies import Draws, attack
 
 
 @attack
@@ -33,7 +43,7 @@ def test_sprites_leave_one_after_the_other_and_the_number_wanted_stays(
 
 def test_many_epochs_mean_small_steps():
     kept = [sprites_kept(Swap(), epoch, 60, 10, 15) for epoch in range(61)]
-    steps = [a - b for a, b in zip(kept, kept[1:], strict=False)]
+    steps = [a - b for a, b in pairwise(kept)]
     assert set(steps) == {0, 1}
     assert kept[28] == 15
     assert kept[42] == 10
@@ -67,3 +77,99 @@ def test_what_goes_is_what_is_missed_least_also_after_others_went():
     assert least_missed(errors, 3) == [0]
     assert least_missed(errors, 2) == [0, 1]  # the last one has no second choice now
     assert least_missed(errors, 4) == []
+
+
+def learner_of(sprites, images, names=("affine",)):
+    """A learner whose heads predict the identity, with errors that are exact."""
+    height, width = images.shape[2:]
+    spec = ModelSpec(len(sprites), 0, images.shape[1], height, width, names)
+    draws = torch.Generator().manual_seed(0)
+    model = build_model(spec, sprites, images[:0], draws)
+    n, k = len(images), len(sprites)
+    learner = Learner(
+        model,
+        make_optimizer(model, 1e-3, 0.0),
+        images,
+        Ledger(torch.zeros(n, k)),
+        draws,
+        draws,
+        n,
+        0.0,
+        torch.ones(n),
+        torch.zeros(k, dtype=torch.int64),
+        torch.zeros(k, dtype=torch.int64),
+    )
+    survey(learner, frozenset(names))
+    return learner
+
+
+def bars(side=12):
+    """A bar in the middle, and a bar a quarter further to the right."""
+    images = torch.zeros(2, 1, side, side)
+    images[0, 0, 2:-2, 5:7] = 1
+    images[1, 0, 2:-2, 8:10] = 1
+    return images
+
+
+def test_without_warps_images_wish_for_themselves():
+    make = Draws(3)
+    sprites, images = make.uniform(2, 1, 8, 8).float(), make.uniform(9, 1, 8, 8).float()
+    learner = learner_of(sprites, images)
+    owners = torch.arange(9) % 2
+    wished = wishes(learner, torch.arange(9), owners, frozenset({"affine"}))
+    expected = (images - sprites[owners]).flatten(2)
+    torch.testing.assert_close(wished.right, expected)
+    torch.testing.assert_close(wished.weight, torch.ones_like(expected))
+    rows = torch.tensor([0, 2, 4])
+    change = wished.change(rows)
+    whole = len(rows) + FAINT * len(rows)
+    torch.testing.assert_close(change, expected[rows].sum(0) / whole)
+
+
+def test_wishes_through_a_warp_lower_the_error():
+    sprites = bars()[:1]
+    make = Draws(4)
+    images = sprites.roll(2, 3) + 0.3 * make.uniform(1, 1, 12, 12).float()
+    images = images.repeat(6, 1, 1, 1)
+    learner = learner_of(sprites, images)
+    with torch.no_grad():  # two pixels to the right
+        learner.model.heads["affine"].group_bias[0, 2] = -4 / 12
+    active, everyone = frozenset({"affine"}), torch.arange(6)
+    before = survey(learner, active).sum()
+    wished = wishes(learner, everyone, torch.zeros(6, dtype=torch.int64), active)
+    with torch.no_grad():
+        learner.model.sprites += wished.change(everyone).view(1, 1, 12, 12)
+    assert survey(learner, active).sum() < 0.2 * before
+
+
+def test_a_sprite_that_shows_the_same_is_not_missed():
+    middle, right = bars()[:1], bars()[1:]
+    sprites = middle.repeat(2, 1, 1, 1)
+    images = right.repeat(4, 1, 1, 1)
+    learner = learner_of(sprites, images)
+    with torch.no_grad():  # only the first sprite's head has learned where it is
+        learner.model.heads["affine"].group_bias[0, 2] = -6 / 12
+    active = frozenset({"affine"})
+    survey(learner, active)
+    known = learner.ledger.errors
+    assert (known[:, 1] > known[:, 0] + 10).all()
+    expected = prospects(learner, active)
+    torch.testing.assert_close(expected[:, 1], expected[:, 0])
+    learner.ledger.retire([1])
+    assert torch.isinf(prospects(learner, active)[:, 1]).all()
+
+
+def test_pruning_takes_the_sprite_that_another_can_replace():
+    middle = bars()[:1]
+    sprites = torch.cat([middle, middle.transpose(2, 3), middle])
+    images = torch.cat([middle.roll(3, 3), middle.transpose(2, 3)]).repeat(5, 1, 1, 1)
+    learner = learner_of(sprites, images)
+    with torch.no_grad():
+        learner.model.heads["affine"].group_bias[0, 2] = -6 / 12
+    active = frozenset({"affine"})
+    survey(learner, active)
+    prune(learner, 2, active)
+    assert len(learner.spare) == 1
+    assert learner.spare[0] in (0, 2)
+    prune(learner, 2, active)
+    assert len(learner.spare) == 1

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from sklearn_sprites._engine.training.loop import CHUNK, Learner
 from sklearn_sprites._engine.training.splits import least_missed, split_gains
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 
+PROSPECTS = 2000  # images on which the removal of sprites is judged
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
@@ -110,11 +112,50 @@ def _wishes(
     return right[:, :channels].flatten(2), weight[:, :channels].flatten(2).clamp_min(0)
 
 
-def prune(learner: Learner, n_kept: int) -> None:
+def prune(learner: Learner, n_kept: int, active: frozenset[str]) -> None:
     """Take the sprites that are missed least out of use, until `n_kept` are left."""
-    gone = least_missed(learner.ledger.errors, n_kept)
+    n_sprites = learner.model.spec.n_sprites
+    if n_sprites - len(learner.spare) <= n_kept:
+        return
+    gone = least_missed(prospects(learner, active), n_kept)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
+
+
+@torch.no_grad()
+def prospects(learner: Learner, active: frozenset[str]) -> Tensor:
+    """Errors (m, K) of some images under all sprites, once heads had learned them.
+
+    A sprite looks bad on images that its head has never won, also if it shows the same
+    thing. So it is tried with the parameters that the image's own sprite has found, and
+    the better of this and of what the ledger knows counts.
+    """
+    model, ledger = learner.model, learner.ledger
+    order = torch.randperm(len(learner.images), generator=learner.draws)
+    index = order[:PROSPECTS].to(learner.images.device)
+    known = ledger.errors[index]
+    model.eval()
+    parts = []
+    for rows, owners in zip(
+        index.split(CHUNK), known.argmin(1).split(CHUNK), strict=True
+    ):
+        images = learner.images[rows]
+        description = model.describe(images, active)
+        lent = lend(description.params, owners)
+        every = torch.arange(known.shape[1], device=rows.device)
+        candidates = every.expand(len(rows), -1)
+        description = replace(description, params=lent)
+        errors = model.errors(images, candidates, description, active).amin(2)
+        parts.append(errors * learner.weights[rows, None])
+    model.train()
+    tried = torch.minimum(torch.cat(parts), known)
+    return tried.masked_fill(torch.isinf(known), torch.inf)
+
+
+def lend(params: dict[str, Tensor], owners: Tensor) -> dict[str, Tensor]:
+    """Parameters (B, K, p) in which every sprite has those of the owner (B,)."""
+    rows = torch.arange(len(owners), device=owners.device)
+    return {n: v[rows, owners][:, None].expand_as(v) for n, v in params.items()}
 
 
 def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:

@@ -34,6 +34,8 @@ from sklearn_sprites._engine.training.splits import least_missed
 from sklearn_sprites._engine.training.start import Lesson
 from sklearn_sprites.exceptions import TrainingDivergedError
 
+EXPLOSION = 1e3  # a loss this many times the lowest one has diverged
+TINY = 1e-6  # a loss below this has not, whatever it was before
 SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
 
 
@@ -45,6 +47,7 @@ class Progress:
     on_epoch: Callable[[EpochInfo], bool] | None
     spec: ModelSpec
     losses: list[float] = field(default_factory=list)
+    first_loss: float = math.inf  # before the first step
     least: float = 0.0  # a smaller fall of the loss per epoch is none
     converged: bool = True
     stopped: bool = False
@@ -65,7 +68,7 @@ class Progress:
     def summary(self) -> dict[str, Any]:
         """What a :class:`FittedModel` says of its training."""
         return {
-            "loss_curve": list(self.losses),
+            "loss_curve": list(self.losses) or [self.first_loss],
             "n_epochs": max(len(self.losses), 1),
             "converged": self.converged,
         }
@@ -95,13 +98,14 @@ def run_stages(
     if is_warm:
         stages = stages[-2:]
     active = stages[0].active
-    survey(learner, active, WIDE)
+    first = survey(learner, active, WIDE).amin(1)
+    progress.first_loss = float(first.mean()) / learner.images[0].numel()
     for stage, epochs in zip(stages, shares(stages, settings.max_epochs), strict=True):
         active = stage.active if epochs else active
         run_stage(learner, stage, epochs, progress)
         if progress.stopped:
             break
-    prune(learner, spec.n_sprites)
+    prune(learner, spec.n_sprites, active)
     errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
@@ -137,8 +141,10 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
     for _ in range(epochs):
         before = snapshot(learner)
         loss = run_epoch(learner, stage.active, after_step)
-        if not is_sound(learner, loss):
+        if not is_sound(learner, loss, progress):
             loss = roll_back(learner, before, stage, progress)
+            if progress.stopped:
+                return
         losses.append(loss)
         progress.tell(learner, stage.name, loss)
         if progress.stopped:
@@ -162,20 +168,24 @@ def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
     kept = sprites_kept(rule, epoch, settings.max_epochs, spec.n_sprites, total)
     every = epochs_between(rule, spec.is_layered)
     if kept < total:
-        prune(learner, kept)
+        prune(learner, kept, stage.active)
     elif epoch % every == 0:
-        prune(learner, total - turnover(total - spec.n_sprites))
+        moved = turnover(total - spec.n_sprites)
+        prune(learner, total - moved, stage.active)
         grow(learner, rule, stage.active)
         return True
     return learner.spare != before
 
 
-def is_sound(learner: Learner, loss: float) -> bool:
-    """Whether the loss and everything learned are finite; waits for the device once."""
+def is_sound(learner: Learner, loss: float, progress: Progress) -> bool:
+    """Whether all that was learned is finite, and the loss has not exploded.
+
+    Waits for the device once.
+    """
     values = [v for v in learner.model.state_dict().values() if v.is_floating_point()]
-    return math.isfinite(loss) and bool(
-        torch.stack([torch.isfinite(v).all() for v in values]).all()
-    )
+    finite = torch.stack([torch.isfinite(v).all() for v in values]).all()
+    lowest = min([progress.first_loss, *progress.losses])
+    return bool(finite) and loss <= EXPLOSION * lowest + TINY
 
 
 def snapshot(learner: Learner) -> tuple[dict, dict]:
@@ -187,17 +197,23 @@ def snapshot(learner: Learner) -> tuple[dict, dict]:
 def roll_back(
     learner: Learner, before: tuple[dict, dict], stage: Stage, progress: Progress
 ) -> float:
-    """Repeat a diverged epoch from its start with half the learning rate, once."""
+    """Repeat a diverged epoch from its start with half the learning rate, once.
+
+    If the loss explodes again, training stops where it was before; if it is not even
+    finite, it has failed.
+    """
     rate = learner.optimizer.param_groups[0]["lr"]
+    loss = math.nan
     if not progress.rolled_back:
         progress.rolled_back = True
-        learner.model.load_state_dict(before[0])
-        learner.optimizer.load_state_dict(before[1])
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate / 2
+        restore(learner, before, rate / 2)
         loss = run_epoch(learner, stage.active)
-        if is_sound(learner, loss):
+        if is_sound(learner, loss, progress):
             return loss
+    if math.isfinite(loss):
+        restore(learner, before, rate)
+        progress.stopped, progress.converged = True, False
+        return loss
     losses = progress.losses
     last = f"the last finite loss was {losses[-1]:g}" if losses else "none was finite"
     raise TrainingDivergedError(
@@ -205,3 +221,11 @@ def roll_back(
         f"with learning_rate={rate:g}; {last}. "
         "Lower learning_rate, or scale the images."
     )
+
+
+def restore(learner: Learner, before: tuple[dict, dict], rate: float) -> None:
+    """Model and optimizer as they were, with a learning rate."""
+    learner.model.load_state_dict(before[0])
+    learner.optimizer.load_state_dict(before[1])
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
