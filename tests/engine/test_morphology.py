@@ -101,3 +101,15 @@ def test_weights_are_in_the_unit_interval_and_the_center_has_none(make, kernel):
     weights = window_weights(make.normal(5, kernel**2, scale=30), kernel)
     assert ((weights >= 0) & (weights <= 1)).all()
     assert (weights[:, kernel**2 // 2] == 0).all()
+
+
+@attack
+@given(draws, sides, sides, st.sampled_from([-100.0, -3.0, 3.0, 100.0]))
+def test_brighter_images_stay_as_much_brighter(make, h, w, alpha):
+    images = make.uniform(2, 1, h, w).float()
+    params = make.normal(2, 10, scale=5).float()
+    params[:, 0] = alpha
+    for level in (-20, 20):
+        moved = morphological(images + level, params, 3) - level
+        expected = morphological(images, params, 3)
+        torch.testing.assert_close(moved, expected, rtol=0, atol=1e-3)
