@@ -14,7 +14,7 @@ from sklearn_sprites._engine.spec import (
     parameter_count,
 )
 from sklearn_sprites._engine.training.curriculum import make_stages
-from sklearn_sprites._engine.training.plateau import has_converged
+from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.run import shares
 from sklearn_sprites._engine.training.splits import (
     least_missed,
@@ -135,6 +135,13 @@ def test_a_cluster_of_two_kinds_gains_by_a_split():
     assert set(halves) == {0, 1}
     parts = {tuple(sorted(part.tolist())) for part in halves[1]}
     assert parts == {tuple(range(60, 90)), tuple(range(90, 120))}
+
+
+def test_what_settles_falls_little_from_first_to_last():
+    assert has_settled([1.0, 0.999, 0.9985], 1e-3)
+    assert not has_settled([1.0, 0.9, 0.998, 0.8], 1e-3)
+    assert not has_settled([1.0], 1e-3)
+    assert not has_settled([], 1e-3)
 
 
 @given(names, names)

@@ -13,3 +13,9 @@ def has_converged(losses: list[float], least: float) -> bool:
     now = sum(losses[-WINDOW:]) / WINDOW
     before = sum(losses[-2 * WINDOW : -WINDOW]) / WINDOW
     return before - now <= least * WINDOW
+
+
+def has_settled(losses: list[float], least: float) -> bool:
+    """Whether the loss fell by no more than `least` per epoch from first to last."""
+    steps = len(losses) - 1
+    return steps > 0 and losses[0] - losses[-1] <= least * steps

@@ -21,7 +21,7 @@ from sklearn_sprites._engine.training.loop import (
     run_epoch,
     survey,
 )
-from sklearn_sprites._engine.training.plateau import has_converged
+from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.reassignment import (
     cloning,
     epochs_between,
@@ -152,9 +152,9 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
         if reassign(learner, stage, progress):
             losses.clear()  # what was learned counts from here
         if has_converged(losses, progress.least):
+            progress.converged = True
             return
-    if not stage.is_last:  # the last stage settles what the one before has learned
-        progress.converged = has_converged(losses, progress.least)
+    progress.converged = stage.is_last and has_settled(losses, progress.least)
 
 
 def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
