@@ -48,6 +48,7 @@ class Progress:
     spec: ModelSpec
     losses: list[float] = field(default_factory=list)
     first_loss: float = math.inf  # before the first step
+    variance: float = 0.0  # the loss under the mean image
     least: float = 0.0  # a smaller fall of the loss per epoch is none
     converged: bool = True
     stopped: bool = False
@@ -91,7 +92,8 @@ def run_stages(
     The model may have more sprites than `progress.spec`: the rest are spare.
     """
     settings, spec = progress.settings, progress.spec
-    progress.least = settings.tol * weighted_variance(learner)
+    progress.variance = weighted_variance(learner)
+    progress.least = settings.tol * progress.variance
     if lesson is not None:
         distil(learner, lesson.labels, lesson.params)
     stages = make_stages(spec, settings.curriculum, lesson is not None)
@@ -142,7 +144,7 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
         before = snapshot(learner)
         loss = run_epoch(learner, stage.active, after_step)
         if not is_sound(learner, loss, progress):
-            loss = roll_back(learner, before, stage, progress)
+            loss = roll_back(learner, before, loss, stage, progress)
             if progress.stopped:
                 return
         losses.append(loss)
@@ -185,7 +187,8 @@ def is_sound(learner: Learner, loss: float, progress: Progress) -> bool:
     values = [v for v in learner.model.state_dict().values() if v.is_floating_point()]
     finite = torch.stack([torch.isfinite(v).all() for v in values]).all()
     lowest = min([progress.first_loss, *progress.losses])
-    return bool(finite) and loss <= EXPLOSION * lowest + TINY
+    limit = EXPLOSION * lowest + max(progress.variance, TINY)
+    return bool(finite) and loss <= limit
 
 
 def snapshot(learner: Learner) -> tuple[dict, dict]:
@@ -195,7 +198,11 @@ def snapshot(learner: Learner) -> tuple[dict, dict]:
 
 
 def roll_back(
-    learner: Learner, before: tuple[dict, dict], stage: Stage, progress: Progress
+    learner: Learner,
+    before: tuple[dict, dict],
+    loss: float,
+    stage: Stage,
+    progress: Progress,
 ) -> float:
     """Repeat a diverged epoch from its start with half the learning rate, once.
 
@@ -203,7 +210,6 @@ def roll_back(
     finite, it has failed.
     """
     rate = learner.optimizer.param_groups[0]["lr"]
-    loss = math.nan
     if not progress.rolled_back:
         progress.rolled_back = True
         restore(learner, before, rate / 2)
