@@ -99,7 +99,7 @@ def run_all(args: argparse.Namespace) -> None:
 
 
 def summary(path: Path) -> str:
-    """A Markdown table of means over seeds; times where all cores were used."""
+    """A Markdown table of means over seeds; times with all cores, where there are such."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     head = "| set | model | seeds | accuracy (mean, lowest, std) | NMI | ARI | fit, s |"
     lines = [head + " predict, images/s | peak MB | target |", "|---" * 10 + "|"]
@@ -110,9 +110,9 @@ def summary(path: Path) -> str:
                 continue
             keys = [key for key in mine[0] if isinstance(mine[0][key], float)]
             value = {key: np.array([r[key] for r in mine]) for key in keys}
-            timed = [r for r in mine if r["threads"] == r["cores"]]
+            timed = [r for r in mine if r["threads"] == r["cores"]] or mine
             for key in ("fit_s", "predict_images_per_s"):
-                value[key] = np.array([r[key] for r in timed] or [np.nan])
+                value[key] = np.array([r[key] for r in timed])
             mine = list({r["seed"]: r for r in mine}.values())
             accuracy = np.array([r["accuracy"] for r in mine])
             target = "{:.3f} in {} s".format(*TARGETS[name])
