@@ -63,13 +63,16 @@ class Wishes(NamedTuple):
 
     def features(self) -> Tensor:
         """Changes scaled so that their squares are the errors saved, (m, C * P)."""
-        weight = self.weight.flatten(1)
-        return self.right.flatten(1) / (weight + FAINT * weight.mean()).sqrt()
+        return self.right.flatten(1) / _floored(self.weight.flatten(1)).sqrt()
 
     def change(self, rows: Tensor) -> Tensor:
         """What explains the images `rows` best, (C, P)."""
-        weight = self.weight[rows].sum(0)
-        return self.right[rows].sum(0) / (weight + FAINT * weight.mean())
+        return self.right[rows].sum(0) / _floored(self.weight[rows].sum(0))
+
+
+def _floored(weight: Tensor) -> Tensor:
+    """Weights with a share of their mean added, above zero also where nobody looks."""
+    return (weight + FAINT * weight.mean()).clamp_min(1e-12)
 
 
 def wishes(
