@@ -99,7 +99,7 @@ def run_all(args: argparse.Namespace) -> None:
 
 
 def summary(path: Path) -> str:
-    """A Markdown table of means over seeds; times with all cores, where there are such."""
+    """A Markdown table of means over seeds; times with all cores, if there are any."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     head = "| set | model | seeds | accuracy (mean, lowest, std) | NMI | ARI | fit, s |"
     lines = [head + " predict, images/s | peak MB | target |", "|---" * 10 + "|"]
