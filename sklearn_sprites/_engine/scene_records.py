@@ -1,0 +1,111 @@
+"""Frozen records of scenes, passed between floors; NumPy at the boundary."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+
+
+@dataclass(frozen=True)
+class FittedScenes:
+    """Learned sprites and backgrounds as arrays, and how they came about.
+
+    ``arrays["sprites"]`` (K, C + 1, h, w) float32, appearance and alpha, and
+    ``arrays["backgrounds"]`` (M, C, H, W), in model units. ``loss`` is the mean
+    squared error per pixel and channel of the images of the last round.
+    """
+
+    spec: SceneSpec
+    arrays: dict[str, NDArray]
+    loss: float
+    loss_curve: list[float] = field(default_factory=list)
+    n_rounds: int = 0
+    converged: bool = True
+
+    @property
+    def sprites(self) -> NDArray:
+        """Sprites, (K, C + 1, h, w), in model units."""
+        return self.arrays["sprites"]
+
+    @property
+    def backgrounds(self) -> NDArray:
+        """Backgrounds, (M, C, H, W), in model units."""
+        return self.arrays["backgrounds"]
+
+    def reordered(self, order: NDArray) -> "FittedScenes":
+        """The same with its sprites in another order."""
+        return replace(self, arrays={**self.arrays, "sprites": self.sprites[order]})
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """The layers of n images, L each; those that save most first, empty ones last.
+
+    ``sprite`` (n, L), -1 for an empty layer; ``x``, ``y`` (n, L) its center in pixels
+    of the image, (0, 0) being the image's upper left corner; ``log_scale`` and
+    ``angle`` (n, L), zero where there is none, the angle in radians, from x to y;
+    ``gain``, ``bias`` (n, L, C); ``over`` (n, L, L), over[i, j]: i hides j; ``saves``
+    (n, L), squared error saved by the layer, summed over the image; ``background``
+    (n,) and its ``background_gain`` and ``background_bias`` (n, C); ``error`` (n,),
+    squared error summed over the image.
+    """
+
+    sprite: NDArray
+    x: NDArray
+    y: NDArray
+    log_scale: NDArray
+    angle: NDArray
+    gain: NDArray
+    bias: NDArray
+    over: NDArray
+    saves: NDArray
+    background: NDArray
+    background_gain: NDArray
+    background_bias: NDArray
+    error: NDArray
+
+    def __len__(self) -> int:
+        return len(self.sprite)
+
+    def take(self, index: NDArray | slice) -> "LayerRecord":
+        """The record of some of the images."""
+        return LayerRecord(
+            **{f.name: getattr(self, f.name)[index] for f in fields(self)}
+        )
+
+    @classmethod
+    def concatenate(cls, parts: list["LayerRecord"]) -> "LayerRecord":
+        """One record of all images of several."""
+        return cls(
+            **{
+                f.name: np.concatenate([getattr(p, f.name) for p in parts])
+                for f in fields(cls)
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Images of n records.
+
+    ``images`` (n, C, H, W); ``masks`` (n, L, H, W), alpha of every layer as placed;
+    ``visible`` (n, L, H, W), the share of each pixel that shows the layer.
+    """
+
+    images: NDArray
+    masks: NDArray
+    visible: NDArray
+
+
+@dataclass(frozen=True)
+class RoundInfo:
+    """What is known after a round; ``fitted()`` makes the sprites as they stand."""
+
+    epoch: int
+    max_epochs: int
+    loss: float
+    stage: str
+    fitted: Callable[[], FittedScenes]

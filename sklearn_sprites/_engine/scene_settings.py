@@ -1,0 +1,80 @@
+"""How scenes are searched and their sprites learned: frozen settings."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the layers of an image are found, given the sprites.
+
+    Layer by layer, the sprite and pose that save most of the squared error are sought
+    while the other layers stay: candidates from correlation, a bank of poses around
+    the best places, Gauss-Newton steps on the best of these. Colors and order are
+    solved. Images whose objective stays high are searched again in other ways; what
+    is found replaces what was there only if the objective falls.
+
+    Parameters
+    ----------
+    sweeps : int, default=2
+        How often every layer is searched anew.
+    peaks : int, default=4
+        Places per image and layer at which the bank of poses is tried.
+    hypotheses : int, default=2
+        Candidates per sprite that are refined.
+    rotations : int, default=16
+        Angles in the bank, where layers may be turned.
+    scales : tuple of float, default=(0.46, 0.56, 0.68, 0.82, 1.0)
+        Scales in the bank, where layers may be scaled, relative to the sprite.
+    refine_steps : int, default=4
+        Gauss-Newton steps on the pose of a candidate.
+    visible : float, default=0.4
+        Share of its area that a candidate must show.
+    restarts : int, default=2
+        Further searches, with other preferences, of images that stay poor.
+    replacements : int, default=6
+        Attempts to replace two layers at once in images that stay poor.
+
+    Examples
+    --------
+    >>> from sklearn_sprites._engine.scene_settings import Search
+    >>> Search(sweeps=3).peaks
+    4
+    """
+
+    sweeps: int = 2
+    peaks: int = 4
+    hypotheses: int = 2
+    rotations: int = 16
+    scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
+    refine_steps: int = 4
+    visible: float = 0.4
+    restarts: int = 2
+    replacements: int = 6
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """Everything that learning sprites from scenes needs besides images and seed.
+
+    ``penalty`` is what a layer must save, in squared error summed over the image, to
+    be shown; "auto" grows with the image, see :func:`resolve_penalty`.
+    """
+
+    search: Search = field(default_factory=Search)
+    penalty: float | str = "auto"
+    max_rounds: int = 40
+    images_per_round: int = 600
+    tol: float = 1e-3
+    swap: bool = True
+
+
+PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
+
+
+def resolve_penalty(
+    penalty: float | str, height: int, width: int, channels: int
+) -> float:
+    """What a layer must save, in squared error summed over an image."""
+    if penalty == "auto":
+        return PENALTY_PER_VALUE * height * width * channels
+    return float(penalty)

@@ -1,0 +1,111 @@
+"""What a decomposition of scenes is made of, as plain values that fit into JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+POSES = ("translation", "scale", "rotation")
+COLORS = ("flat", "gain")
+ORDERS = ("solve", "depth")
+BACKGROUND_COLORS = ("flat",)
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Sprites, layers and backgrounds of scenes, described completely.
+
+    ``transformations`` says which poses a layer may have: "translation", and any of
+    "scale" and "rotation"; "similarity" stands for all three. ``color`` is what is
+    solved for each layer and channel: "flat" a color (the sprite is only a mask),
+    "gain" a factor on a gray appearance. ``order``: who hides whom is "solve"d from
+    the overlaps, or follows the layers' "depth". ``background_color``: "flat", a level
+    per channel. Without backgrounds, what lies behind is black.
+    """
+
+    n_sprites: int
+    n_layers: int
+    n_backgrounds: int
+    channels: int
+    height: int
+    width: int
+    sprite_height: int
+    sprite_width: int
+    transformations: tuple[str, ...] = ("translation",)
+    color: str = "gain"
+    order: str = "solve"
+    background_color: str = "flat"
+
+    def __post_init__(self) -> None:
+        """Expand "similarity"; refuse names that do not exist."""
+        names: set[str] = {"translation"}
+        for name in self.transformations:
+            names |= set(POSES) if name == "similarity" else {name}
+        for name in names - set(POSES):
+            raise ValueError(
+                f"transformations={self.transformations!r} contains {name!r}; valid "
+                f"names are {', '.join(POSES)}, similarity."
+            )
+        kept = tuple(name for name in POSES if name in names)
+        object.__setattr__(self, "transformations", kept)
+        for field, valid in (
+            ("color", COLORS),
+            ("order", ORDERS),
+            ("background_color", BACKGROUND_COLORS),
+        ):
+            if getattr(self, field) not in valid:
+                raise ValueError(
+                    f"{field}={getattr(self, field)!r} is unknown; valid names are "
+                    f"{', '.join(valid)}."
+                )
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether layers may be larger or smaller than their sprite."""
+        return "scale" in self.transformations
+
+    @property
+    def has_rotation(self) -> bool:
+        """Whether layers may be turned."""
+        return "rotation" in self.transformations
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether shifted sprites on black are found by exact correlation."""
+        return self.transformations == ("translation",) and not self.n_backgrounds
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a dictionary that survives a round trip through JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SceneSpec":
+        """The inverse of :meth:`to_dict`; lists become tuples again."""
+        frozen: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**frozen)
+
+
+def auto_scene(
+    height: int, width: int, channels: int, n_backgrounds: int
+) -> dict[str, Any]:
+    """The default poses, colors and sprite size for images of this kind.
+
+    On black, shifted gray pictures in tints; over backgrounds, flat shapes in any
+    similarity.
+    """
+    side = min(height, width)
+    if n_backgrounds:
+        size = max(min(side // 2 * 2, 4), side // 2)
+        return {
+            "transformations": POSES,
+            "color": "flat",
+            "sprite_height": size,
+            "sprite_width": size,
+        }
+    size = max(1, int(0.7 * side))
+    return {
+        "transformations": ("translation",),
+        "color": "gain",
+        "sprite_height": size,
+        "sprite_width": size,
+    }

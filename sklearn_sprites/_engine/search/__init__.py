@@ -1,0 +1,1 @@
+"""Layers found by search: poses, correlation, refinement, order, moves."""
