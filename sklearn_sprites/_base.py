@@ -5,29 +5,28 @@ assignment, so that a fit that fails or is interrupted changes nothing.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import Any
 
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._callbacks import CallbackSupportMixin
-from sklearn_sprites._engine.records import FittedModel
-from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._restarts import build_predictor
 from sklearn_sprites._validation import Images, Scaling, check_images
-
-if TYPE_CHECKING:
-    from sklearn_sprites._engine.inference import Predictor
 
 PRIVATE_STATE = ("_spec", "_arrays", "_scaling", "_predictor")
 
 
-class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator):
+class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     """State, pickling and prediction of the estimators."""
 
+    @abstractmethod
+    def _build_predictor(self, device: str) -> Any:
+        """What applies the learned model to images, from the published state."""
+
     def __getstate__(self) -> dict[str, Any]:
-        """Drop the built network: it is a cache, made again where it is needed."""
+        """Drop the built model: it is a cache, made again where it is needed."""
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_predictor"}
 
@@ -47,22 +46,20 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator):
     def _scale(self) -> Scaling:
         return Scaling(*self._scaling)
 
-    def _model(self) -> "Predictor":
-        """The built network, on the device that the parameters ask for now."""
+    def _model(self) -> Any:
+        """What `_build_predictor` built, on the device that is asked for now."""
         from sklearn_sprites._engine.runtime import resolve_device
 
         device = resolve_device(self.device)
         cached = vars(self).get("_predictor")
         if cached is None or cached[0] != device:
-            encoder = None if isinstance(self.encoder, str) else self.encoder
-            cached = (device, build_predictor(self._fitted_model(), device, encoder))
+            cached = (device, self._build_predictor(device))
             self._predictor = cached
         return cached[1]
 
-    def _fitted_model(self) -> FittedModel:
-        """The record of the last fit, from the published state."""
-        loss = float(self.loss_curve_[-1]) if len(self.loss_curve_) else 0.0
-        return FittedModel(ModelSpec.from_dict(self._spec), self._arrays, loss)
+    def _final_loss(self) -> float:
+        """Loss of the published model."""
+        return float(self.loss_curve_[-1]) if len(self.loss_curve_) else 0.0
 
     def _publish(self, attributes: dict[str, Any]) -> None:
         """Replace all fitted attributes in one assignment."""

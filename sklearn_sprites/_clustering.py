@@ -40,6 +40,7 @@ from sklearn_sprites._publishing import (
 )
 from sklearn_sprites._restarts import (
     Job,
+    build_predictor,
     compare_restarts,
     sort_by_size,
     train_restarts,
@@ -517,6 +518,15 @@ class SpriteClustering(
         check_is_fitted(self)
         batch, images = self._batch(X)
         return self._model().assign(batch), images
+
+    def _build_predictor(self, device: str) -> Any:
+        encoder = None if isinstance(self.encoder, str) else self.encoder
+        return build_predictor(self._fitted_model(), device, encoder)
+
+    def _fitted_model(self) -> FittedModel:
+        """The record of the last fit, from the published state."""
+        spec = ModelSpec.from_dict(self._spec)
+        return FittedModel(spec, self._arrays, self._final_loss())
 
     def _describe(self, X: Any) -> Job:
         """Turn parameters and images into what training needs, or refuse them."""

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Job:
 class Restart:
     """One training: the model, or the error with which it diverged."""
 
-    model: FittedModel | None
+    model: Any  # a record with a loss
     error: TrainingDivergedError | None = None
 
     @property
@@ -57,40 +58,56 @@ def build_predictor(fitted: FittedModel, device: str, encoder: Any) -> "Predicto
     return Predictor(fitted, device, copy.deepcopy(encoder))
 
 
-def train_restarts(job: Job, progress: Progress) -> list[Restart]:
+def run_restarts(
+    seeds: list[np.random.SeedSequence],
+    train: Callable[[np.random.SeedSequence, Callable[[Any], bool]], Any],
+    progress: Progress,
+) -> list[Restart]:
     """Train from every seed; a restart that diverges does not stop the others."""
     restarts = []
-    for seed in job.seeds:
+    for seed in seeds:
         progress.begin_restart()
-        restarts.append(_train_one(job, seed, progress.on_epoch))
+        restarts.append(_run_one(partial(train, seed, progress.on_epoch)))
         progress.end_restart()
     if all(restart.model is None for restart in restarts):
         raise restarts[0].error
     return restarts
 
 
-def _train_one(
-    job: Job, seed: np.random.SeedSequence, on_epoch: Callable[[Any], bool]
-) -> Restart:
-    from sklearn_sprites._engine.training import fit
-
+def _run_one(train: Callable[[], Any]) -> Restart:
     try:
-        model = fit.fit_clustering(
-            job.batch,
-            job.spec,
-            job.settings,
-            seed,
-            job.device,
-            encoder=copy.deepcopy(job.encoder),
-            init_sprites=job.init_sprites,
-            warm=job.warm,
-            on_epoch=on_epoch,
-        )
+        model = train()
     except TrainingDivergedError as error:
         return Restart(None, error)
-    if model.diverged or not np.isfinite(model.loss):
+    if not np.isfinite(model.loss):
         return Restart(None, TrainingDivergedError(f"The loss became {model.loss}."))
-    return Restart(with_clear_masks(model))
+    return Restart(model)
+
+
+def train_restarts(job: Job, progress: Progress) -> list[Restart]:
+    """Train a clustering from every seed of the job."""
+    return run_restarts(job.seeds, partial(_train_one, job), progress)
+
+
+def _train_one(
+    job: Job, seed: np.random.SeedSequence, on_epoch: Callable[[Any], bool]
+) -> FittedModel:
+    from sklearn_sprites._engine.training import fit
+
+    model = fit.fit_clustering(
+        job.batch,
+        job.spec,
+        job.settings,
+        seed,
+        job.device,
+        encoder=copy.deepcopy(job.encoder),
+        init_sprites=job.init_sprites,
+        warm=job.warm,
+        on_epoch=on_epoch,
+    )
+    if model.diverged:
+        raise TrainingDivergedError(f"The loss became {model.loss}.")
+    return with_clear_masks(model)
 
 
 def with_clear_masks(fitted: FittedModel) -> FittedModel:
