@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     import sklearn_sprites.metrics as metrics
     import sklearn_sprites.testing as testing
     from sklearn_sprites._clustering import SpriteClustering
+    from sklearn_sprites._decomposition import LayeredSpriteDecomposition
+    from sklearn_sprites._engine.scene_settings import Search
     from sklearn_sprites._engine.settings import ClonePerturb, Swap
+    from sklearn_sprites._scenes import Decomposition
     from sklearn_sprites.display import ReconstructionDisplay, SpriteDisplay
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClonePerturb",
+    "Decomposition",
+    "LayeredSpriteDecomposition",
     "ReconstructionDisplay",
+    "Search",
     "SpriteClustering",
     "SpriteDisplay",
     "Swap",
@@ -34,7 +40,10 @@ __all__ = [
 _SUBMODULES = ("datasets", "exceptions", "metrics", "testing")
 _HOMES = {
     "ClonePerturb": "sklearn_sprites._engine.settings",
+    "Decomposition": "sklearn_sprites._scenes",
+    "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
     "ReconstructionDisplay": "sklearn_sprites.display",
+    "Search": "sklearn_sprites._engine.scene_settings",
     "SpriteClustering": "sklearn_sprites._clustering",
     "SpriteDisplay": "sklearn_sprites.display",
     "Swap": "sklearn_sprites._engine.settings",

@@ -1,0 +1,572 @@
+"""Decomposition of scenes into layers that show learned sprites."""
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_sprites._base import AbstractSpriteEstimator
+from sklearn_sprites._callbacks import Progress, with_callbacks
+from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
+from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_spec import COLORS, ORDERS, SceneSpec
+from sklearn_sprites._scene_description import (
+    describe_scenes,
+    given_scene_sprites,
+    warm_scenes,
+)
+from sklearn_sprites._scene_publishing import (
+    DRAWINGS,
+    Units,
+    by_use,
+    feature_names,
+    features,
+    image_attributes,
+    inertia,
+    model_attributes,
+    palette_of,
+)
+from sklearn_sprites._scene_restarts import (
+    SceneJob,
+    Solution,
+    build_predictor,
+    solve_restarts,
+)
+from sklearn_sprites._scenes import Decomposition, check_decomposition
+from sklearn_sprites._validation import (
+    Images,
+    Interval,
+    Scaling,
+    StrOptions,
+    check_parameters,
+    seed_sequence,
+)
+from sklearn_sprites.exceptions import ClusterCollapseWarning
+
+IMAGES_AT_ONCE = 128  # drawn at a time
+
+
+class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
+    """Find the recurring objects of scenes, and where they are in each image.
+
+    Every image is explained by layers over a background; a layer shows one of
+    `n_sprites` pictures with a mask, called sprites, which all images share: moved,
+    scaled, turned and recolored, in front of other layers or behind them. No labels
+    are needed. Layers are searched, colors, order and sprites are solved by least
+    squares; all of it lowers the squared error of the images plus a penalty for each
+    layer shown.
+
+    Parameters
+    ----------
+    n_sprites : int, default=8
+        Number of sprites.
+    n_layers : int, default=3
+        Largest number of objects in an image.
+    n_backgrounds : int, default=0
+        Number of backgrounds to choose from behind the layers. 0: black.
+    sprite_size : "auto", int or tuple of int, default="auto"
+        Height and width of a sprite in pixels, at most those of the images. It should
+        hold the largest object.
+    transformations : "auto" or tuple of str, default="auto"
+        How a layer may place its sprite: ``"translation"``, always, and any of
+        ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three.
+        ``"auto"``: translation on black, similarity over a background. Images with a
+        side below 4 pixels have only translations and no background.
+    color : {"auto", "gain", "flat"}, default="auto"
+        What is solved for each layer: ``"gain"``, a factor per channel on the
+        sprite's shades of gray; ``"flat"``, one color, the sprite being a mask.
+        ``"auto"``: gains on black, flat colors over a background.
+    order : {"solve", "depth"}, default="solve"
+        Who hides whom: solved from where layers overlap, or by the layers' own order.
+    localizer : "search" or Search, default="search"
+        How layers are found in an image: see :class:`Search`.
+    penalty : "auto" or float, default="auto"
+        What a layer must save to be shown: squared error, summed over the image, of
+        values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
+    init : "windows" or array-like, default="windows"
+        First sprites: clusters of the windows in which blobs find objects, or an array
+        of shape (n_sprites, h, w, C or C + 1), in the units of X, the last channel of
+        C + 1 being the opacity.
+    n_init : int, default=1
+        Number of fits from different seeds; the one with the lowest objective is kept.
+    max_rounds : int, default=40
+        Largest number of rounds of searching layers and solving sprites.
+    images_per_round : int, default=600
+        Number of random images in a round.
+    tol : float, default=1e-3
+        Learning ends when rounds lower the loss by less than this share of it.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit, with its scaling of values, instead of
+        starting again. Sprites, layers and image size must be the same.
+    image_shape : tuple of int, default=None
+        (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
+        square stands for gray square images, three times a square for RGB, and
+        anything else for strips of one row.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``, or ``"auto"`` for CUDA where there
+        is some. Not part of the state: a model can be fitted on one device and predict
+        on another.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With an int, fits are equal to the last bit on the
+        same machine and CPU. The generators of NumPy, torch and Python are never used.
+    verbose : int or bool, default=0
+        Whether to write a line per round to stdout. For progress bars, scores and
+        early stopping use `set_callbacks` (scikit-learn >= 1.9).
+
+    Attributes
+    ----------
+    sprites_ : ndarray of shape (n_sprites, h, w, C + 1), float64
+        Sprites, colors in the units of X, then the opacity from 0 to 1. Sorted by the
+        number of layers that show them, largest first.
+    backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
+        Backgrounds, in the units of X.
+    counts_ : ndarray of shape (n_sprites,), int64
+        Number of layers that show each sprite in the training images.
+    layer_counts_ : ndarray of shape (n_layers,), int64
+        Number of training images that show more than 0, 1, 2, ... objects.
+    decomposition_ : Decomposition
+        The layers of the training images, equal to ``decompose(X)``.
+    inertia_ : float
+        Sum of squared differences between the training images and their
+        reconstructions, in squared units of X.
+    n_iter_ : int
+        Number of rounds.
+    loss_curve_ : ndarray of float64
+        Mean squared error per value of the scaled images in every round.
+    restarts_ : dict of str to ndarray of shape (n_init,)
+        A column each for ``"loss"``, of the last round; ``"objective"``, squared error
+        and penalties of all images, per value; ``"n_iter"``; ``"diverged"``;
+        ``"n_used"``, sprites that are shown; ``"n_objects"``, the mean per image.
+    image_shape_ : tuple of int
+        (H, W, C) of the images.
+    n_features_in_ : int
+        H * W * C.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the pixels. Only if X is a data frame with such names.
+
+    See Also
+    --------
+    SpriteClustering : One object per image.
+    DecompositionDisplay : A picture of images and their layers.
+
+    Notes
+    -----
+    **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
+    their type; floats in [0, 1] are taken as they are; anything else is brought to
+    [0, 1] by the smallest and the largest value of the images in `fit`. Black is the
+    value that becomes 0.
+
+    **Maps.** `predict` gives maps, not labels of images, so to scikit-learn this is a
+    transformer and no clusterer. In `predict`, 0 is the background and l + 1 the l-th
+    layer of the image, in the order of what layers save; in `predict_semantic`, k + 1
+    stands for sprite k. A pixel is background where layers cover less than half of it.
+
+    References
+    ----------
+    .. [1] T. Monnier, E. Vincent, J. Ponce, M. Aubry, "Unsupervised Layered Image
+       Decomposition into Object Prototypes", ICCV 2021.
+
+    Examples
+    --------
+    >>> from sklearn_sprites import LayeredSpriteDecomposition
+    >>> from sklearn_sprites.datasets import make_tetrominoes
+    >>> X = make_tetrominoes(40, n_objects=2, size=20, cell=3, random_state=0).images
+    >>> model = LayeredSpriteDecomposition(
+    ...     19,
+    ...     n_layers=2,
+    ...     max_rounds=2,  # too few: the example is short
+    ...     random_state=0,
+    ... ).fit(X)
+    >>> model.predict(X).shape
+    (40, 20, 20)
+    >>> model.get_feature_names_out()[:4].tolist()
+    ['layer0_sprite', 'layer0_visible', 'layer0_x', 'layer0_y']
+
+    Without the first object of each image:
+
+    >>> found = model.decompose(X)
+    >>> model.render(found.drop(0)).shape
+    (40, 20, 20, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "n_sprites": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_backgrounds": [Interval(Integral, 0, None, closed="left")],
+        "sprite_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            tuple,
+        ],
+        "transformations": [StrOptions({"auto"}), tuple, list],
+        "color": [StrOptions({"auto", *COLORS})],
+        "order": [StrOptions(set(ORDERS))],
+        "localizer": [StrOptions({"search"}), Search],
+        "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions({"windows"}), "array-like"],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_rounds": [Interval(Integral, 1, None, closed="left")],
+        "images_per_round": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "image_shape": [tuple, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_sprites: int = 8,
+        *,
+        n_layers: int = 3,
+        n_backgrounds: int = 0,
+        sprite_size: str | int | tuple[int, int] = "auto",
+        transformations: str | tuple[str, ...] = "auto",
+        color: str = "auto",
+        order: str = "solve",
+        localizer: str | Search = "search",
+        penalty: str | float = "auto",
+        init: str | NDArray = "windows",
+        n_init: int = 1,
+        max_rounds: int = 40,
+        images_per_round: int = 600,
+        tol: float = 1e-3,
+        warm_start: bool = False,
+        image_shape: tuple[int, ...] | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
+        self.n_sprites = n_sprites
+        self.n_layers = n_layers
+        self.n_backgrounds = n_backgrounds
+        self.sprite_size = sprite_size
+        self.transformations = transformations
+        self.color = color
+        self.order = order
+        self.localizer = localizer
+        self.penalty = penalty
+        self.init = init
+        self.n_init = n_init
+        self.max_rounds = max_rounds
+        self.images_per_round = images_per_round
+        self.tol = tol
+        self.warm_start = warm_start
+        self.image_shape = image_shape
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn sprites and backgrounds from images of scenes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images. Also accepted are lists of Pillow images of one size, tensors and
+            data frames of pixels.
+        y : Ignored
+            Not used, present here for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator. If an error or an interrupt ends a fit early, the
+            estimator is as it was before.
+        """
+        check_parameters(self)
+        job = self._describe(X)
+        progress = Progress(
+            self, (X, y), len(job.seeds), lambda model: model_attributes(job, model)
+        )
+        solution, table = solve_restarts(job, progress)
+        model = model_attributes(job, solution.fitted, by_use(solution))
+        found = image_attributes(model, solution)
+        attributes = {**model, **found, "restarts_": table}
+        self._warn_about(job, solution, table, progress)
+        self._publish({**attributes, "_predictor": (job.device, solution.predictor)})
+        progress.end(attributes)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None) -> NDArray:
+        """Learn sprites and return the instances of the images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images.
+        y : Ignored
+            Not used, present here for API consistency by convention.
+
+        Returns
+        -------
+        instances : ndarray of shape (n_samples, H, W), int64
+            What ``fit(X).predict(X)`` returns.
+        """
+        return self.fit(X).render(self.decomposition_, "instances")
+
+    def predict(self, X: Any) -> NDArray:
+        """Find the objects of each image and tell which pixels they show.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+
+        Returns
+        -------
+        instances : ndarray of shape (n_samples, H, W), int64
+            Instance of each pixel: 0 is background, l + 1 the l-th layer of the image.
+            The prediction for an image does not depend on the other images in X; on a
+            CPU that holds to the last bit.
+        """
+        return self.render(self.decompose(X), "instances")
+
+    def predict_semantic(self, X: Any) -> NDArray:
+        """Find the objects of each image and tell which sprite each pixel shows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples, H, W), int64
+            0 is background, k + 1 sprite k.
+        """
+        return self.render(self.decompose(X), "classes")
+
+    def transform(self, X: Any) -> NDArray:
+        """Describe the layers of each image by numbers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+
+        Returns
+        -------
+        table : ndarray of shape (n_samples, n_layers * n_features_of_a_layer)
+            For each layer, in the order of what layers save: its sprite (-1 if empty),
+            the share of it that is seen, x and y of its center in pixels, its scale
+            and angle if it has them, and its mean color in the units of X. All but the
+            sprite are 0 for an empty layer. float32 if X is, else float64.
+        """
+        found, images = self._found(X)
+        table = features(found, self._rendered(found), self._scene_spec())
+        return table.astype(np.float32) if images.flat.dtype == np.float32 else table
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
+        """Names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            Not used, present here for API consistency by convention.
+
+        Returns
+        -------
+        names : ndarray of str, dtype object
+            ``"layer0_sprite"``, ``"layer0_visible"``, ``"layer0_x"``, ...
+        """
+        check_is_fitted(self)
+        return np.array(feature_names(self._scene_spec()), dtype=object)
+
+    def decompose(self, X: Any) -> Decomposition:
+        """Find the layers of each image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+
+        Returns
+        -------
+        found : Decomposition
+            Sprites, places, colors and order of the layers, to read, to edit, and to
+            draw with :meth:`render`.
+        """
+        return self._found(X)[0]
+
+    def render(self, decomposition: Decomposition, what: str = "images") -> NDArray:
+        """Draw layers, as they were found or after edits.
+
+        Parameters
+        ----------
+        decomposition : Decomposition
+            From :meth:`decompose` of this estimator.
+        what : {"images", "instances", "classes", "masks", "visible"}, \
+                default="images"
+            What to draw: the images; the maps of `predict` or of `predict_semantic`;
+            the opacity of each layer as placed; or the share of each pixel that shows
+            the layer.
+
+        Returns
+        -------
+        drawn : ndarray of shape (n, H, W, C), (n, H, W) or (n, n_layers, H, W)
+            Images, float64, in the units of X of `fit`; maps, int64; or opacities from
+            0 to 1, float32.
+
+        Raises
+        ------
+        ValueError
+            If `what` is none of the above, or if the decomposition does not fit the
+            estimator: another number of layers, sprites or channels, values that are
+            not finite, or scales that are not positive.
+        """
+        check_is_fitted(self)
+        if what not in DRAWINGS:
+            raise ValueError(f"what={what!r} is none of {', '.join(DRAWINGS)}.")
+        spec = self._scene_spec()
+        check_decomposition(decomposition, spec.n_sprites, spec.n_layers, spec.channels)
+        draw = partial(DRAWINGS[what], self._scale())
+        parts = self._rendered(decomposition)
+        return np.concatenate([draw(some, drawn) for some, drawn in parts])
+
+    def reconstruct(self, X: Any) -> NDArray:
+        """Draw each image again from its layers and its background.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+
+        Returns
+        -------
+        drawn : ndarray of shape (n_samples, H, W, C), float64
+            Reconstructions, in the units of X: ``render(decompose(X))``.
+        """
+        return self.render(self.decompose(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Opposite of the sum of squared errors of the reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
+                (n_samples, n_features)
+            Images of the size seen in fit.
+        y : Ignored
+            Not used, present here for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            Minus the inertia of X, in squared units of X.
+        """
+        return -inertia(self.decompose(X))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are sprites."""
+        return "sprites_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        """Three-dimensional input is fine too; the dtype of floats is kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _found(self, X: Any) -> tuple[Decomposition, Images]:
+        batch, images = self._batch(X)
+        return self._units().to_user(self._model().decompose(batch)), images
+
+    def _rendered(
+        self, found: Decomposition
+    ) -> Iterator[tuple[Decomposition, Rendered]]:
+        """Some images at a time, because the masks of all take much memory."""
+        model, units = self._model(), self._units()
+        for first in range(0, len(found), IMAGES_AT_ONCE):
+            some = found[first : first + IMAGES_AT_ONCE]
+            yield some, model.render(units.to_model(some))
+
+    def _units(self) -> Units:
+        return Units(self._scale(), self._order, palette_of(self.sprites_))
+
+    def _scene_spec(self) -> SceneSpec:
+        return SceneSpec.from_dict(self._spec)
+
+    def _fitted_scenes(self) -> FittedScenes:
+        """The record of the last fit, from the published state."""
+        return FittedScenes(self._scene_spec(), self._arrays, self._final_loss())
+
+    def _build_predictor(self, device: str) -> Any:
+        search, penalty = Search(**self._search["search"]), self._search["penalty"]
+        return build_predictor(self._fitted_scenes(), search, penalty, device)
+
+    def _describe(self, X: Any) -> SceneJob:
+        """Turn parameters and images into what learning needs, or refuse them."""
+        from sklearn_sprites._engine.runtime import resolve_device
+
+        owner, device = type(self).__name__, resolve_device(self.device)
+        images, names = self._validated_for_fit(X)
+        continues = self.warm_start and self.__sklearn_is_fitted__()
+        spec = describe_scenes(images.shape, self.get_params(deep=False), owner)
+        scaling = self._scale() if continues else Scaling.of(images.flat, owner)
+        return SceneJob(
+            images=images,
+            features=names,
+            scaling=scaling,
+            batch=images.batch(scaling),
+            spec=spec,
+            settings=self._settings(),
+            seeds=seed_sequence(self.random_state).spawn(
+                1 if continues else self.n_init
+            ),
+            device=device,
+            init_sprites=given_scene_sprites(self.init, spec, scaling, owner),
+            warm=warm_scenes(self._fitted_scenes(), spec) if continues else None,
+        )
+
+    def _settings(self) -> SceneSettings:
+        """Parameters of learning as the engine wants them."""
+        is_named = isinstance(self.localizer, str)
+        return SceneSettings(
+            search=Search() if is_named else self.localizer,
+            penalty=self.penalty,
+            max_rounds=int(self.max_rounds),
+            images_per_round=int(self.images_per_round),
+            tol=float(self.tol),
+        )
+
+    def _warn_about(
+        self, job: SceneJob, best: Solution, table: dict, progress: Progress
+    ) -> None:
+        """Say what did not go well although there is a result."""
+        n_diverged = int(table["diverged"].sum())
+        if n_diverged:
+            _warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
+        if not best.fitted.converged and not progress.was_stopped:
+            _warn(
+                f"{type(self).__name__} stopped after {best.fitted.n_rounds} rounds, "
+                f"before its loss settled within tol={self.tol}; increase max_rounds "
+                "or tol."
+            )
+        n_unused = int((best.counts == 0).sum())
+        if n_unused:
+            _warn(
+                f"{n_unused} of {self.n_sprites} sprites are shown in no image; fewer "
+                "sprites, or another random_state, may help.",
+                ClusterCollapseWarning,
+            )
+
+
+def _warn(message: str, category: type[Warning] = ConvergenceWarning) -> None:
+    warnings.warn(message, category, stacklevel=4)

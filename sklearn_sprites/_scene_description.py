@@ -1,0 +1,106 @@
+"""From parameters and the shape of images to a description of scenes."""
+
+from dataclasses import asdict
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.scene_records import FittedScenes
+from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
+from sklearn_sprites._engine.spec import SMALLEST_SIDE
+from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
+
+
+def describe_scenes(shape: Shape, params: dict[str, Any], owner: str) -> SceneSpec:
+    """The description for images of this shape; what is `"auto"` goes by the shape.
+
+    Where a side is below `SMALLEST_SIDE` pixels there is no picture, only numbers:
+    layers are shifted and nothing lies behind.
+    """
+    height, width, channels = shape
+    n_backgrounds, poses = int(params["n_backgrounds"]), params["transformations"]
+    if min(height, width) < SMALLEST_SIDE:
+        n_backgrounds, poses = 0, "auto"
+    auto = auto_scene(height, width, channels, n_backgrounds)
+    size = sprite_shape(params["sprite_size"], auto, shape, owner)
+    return SceneSpec(
+        n_sprites=int(params["n_sprites"]),
+        n_layers=int(params["n_layers"]),
+        n_backgrounds=n_backgrounds,
+        channels=channels,
+        height=height,
+        width=width,
+        sprite_height=size[0],
+        sprite_width=size[1],
+        transformations=tuple(
+            auto["transformations"] if isinstance(poses, str) else poses
+        ),
+        color=auto["color"] if params["color"] == "auto" else params["color"],
+        order=params["order"],
+    )
+
+
+def sprite_shape(
+    size: Any, auto: dict[str, Any], shape: Shape, owner: str
+) -> tuple[int, int]:
+    """Height and width of sprites, checked; automatic ones always fit the images."""
+    height, width, _ = shape
+    if isinstance(size, str):
+        auto_size = (auto["sprite_height"], auto["sprite_width"])
+        return max(1, min(auto_size[0], height)), max(1, min(auto_size[1], width))
+    pair = (size, size) if isinstance(size, Integral) else size
+    if not (len(pair) == 2 and all(isinstance(s, Integral) and s > 0 for s in pair)):
+        raise InvalidParameterError(
+            f"The 'sprite_size' parameter of {owner} must be 'auto', a positive int or "
+            f"a tuple (h, w) of two. Got {size!r} instead."
+        )
+    if pair[0] > height or pair[1] > width:
+        raise ValueError(
+            f"sprite_size={size!r} is larger than the images, {height} x {width} "
+            "pixels; use sprite_size='auto' or a smaller one."
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def given_scene_sprites(
+    init: Any, spec: SceneSpec, scaling: Scaling, owner: str
+) -> NDArray | None:
+    """Sprites given by the user, (K, C + 1, h, w) in model units; None if a rule."""
+    if isinstance(init, str):
+        return None
+    sprites = np.asarray(init, dtype=np.float64)
+    size = (spec.n_sprites, spec.sprite_height, spec.sprite_width)
+    accepted = [
+        *([size] if spec.channels == 1 else []),
+        (*size, spec.channels),
+        (*size, spec.channels + 1),
+    ]
+    if sprites.shape not in accepted:
+        raise ValueError(
+            f"init of shape {sprites.shape} does not fit; {owner} expects one of "
+            f"{', '.join(str(shape) for shape in accepted)}."
+        )
+    if not np.isfinite(sprites).all():
+        raise ValueError("init contains NaN or infinity.")
+    sprites = sprites.reshape(*size, -1)
+    colors = scaling.to_model(sprites[..., : spec.channels])
+    alpha = sprites[..., spec.channels :].astype(np.float32)
+    if alpha.shape[-1] == 0:
+        alpha = np.ones_like(colors[..., :1])
+    both = np.concatenate([colors, alpha], axis=-1)
+    return np.ascontiguousarray(both.transpose(0, 3, 1, 2))
+
+
+def warm_scenes(fitted: FittedScenes, spec: SceneSpec) -> FittedScenes:
+    """The last fit's sprites, if parameters and images still describe them."""
+    before, now = asdict(fitted.spec), asdict(spec)
+    for name in now:
+        if before[name] != now[name]:
+            raise ValueError(
+                f"warm_start=True continues the last fit, but {name} was "
+                f"{before[name]!r} and is {now[name]!r} now; use warm_start=False to "
+                "start again."
+            )
+    return fitted

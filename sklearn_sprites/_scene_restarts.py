@@ -1,0 +1,130 @@
+"""Learning sprites of scenes from several seeds, and judging what came out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_sprites._callbacks import Progress
+from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
+from sklearn_sprites._engine.scene_settings import (
+    SceneSettings,
+    Search,
+    resolve_penalty,
+)
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._restarts import Restart, run_restarts
+from sklearn_sprites._validation import Images, Scaling
+
+if TYPE_CHECKING:
+    from sklearn_sprites._engine.scene_inference import ScenePredictor
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """Everything that learning needs, checked; nothing here belongs to the user."""
+
+    images: Images
+    features: dict[str, Any]  # n_features_in_, feature_names_in_
+    scaling: Scaling
+    batch: NDArray  # (n, C, H, W) float32, model units
+    spec: SceneSpec
+    settings: SceneSettings
+    seeds: list[np.random.SeedSequence]  # one per restart
+    device: str
+    init_sprites: NDArray | None = None
+    warm: FittedScenes | None = None
+
+    @property
+    def penalty(self) -> float:
+        """What a layer must save, in model units."""
+        spec = self.spec
+        return resolve_penalty(
+            self.settings.penalty, spec.height, spec.width, spec.channels
+        )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Learned sprites, and what they find in the training images."""
+
+    fitted: FittedScenes
+    predictor: "ScenePredictor"
+    record: LayerRecord
+    objective: float  # squared error and penalties, summed over images, model units
+
+    @property
+    def counts(self) -> NDArray:
+        """Layers that show each sprite, (K,), in the order of learning."""
+        shown = self.record.sprite[self.record.sprite >= 0]
+        return np.bincount(shown, minlength=self.fitted.spec.n_sprites)
+
+
+def build_predictor(
+    fitted: FittedScenes, search: Search, penalty: float, device: str
+) -> "ScenePredictor":
+    """What finds and draws the sprites of `fitted` in images."""
+    from sklearn_sprites._engine.scene_inference import ScenePredictor
+
+    return ScenePredictor(fitted, search, penalty, device)
+
+
+def solve_restarts(
+    job: SceneJob, progress: Progress
+) -> tuple[Solution, dict[str, NDArray]]:
+    """Learn from every seed; the best by the objective, and the `restarts_` table.
+
+    The objective is that of all images under the function that predicts, because
+    restarts end with different images in their last round.
+    """
+    restarts = run_restarts(job.seeds, partial(_learn, job), progress)
+    solutions = [None if r.model is None else _solution(r.model, job) for r in restarts]
+    objectives = [np.inf if s is None else s.objective for s in solutions]
+    best = solutions[int(np.argmin(objectives))]
+    assert best is not None, "run_restarts raises where nothing was learned"
+    return best, _table(restarts, solutions, job)
+
+
+def _learn(
+    job: SceneJob, seed: np.random.SeedSequence, on_round: Callable[[Any], bool]
+) -> FittedScenes:
+    from sklearn_sprites._engine.training.rounds import fit_scenes
+
+    return fit_scenes(
+        job.batch,
+        job.spec,
+        job.settings,
+        seed,
+        job.device,
+        init_sprites=job.init_sprites,
+        warm=job.warm,
+        on_round=on_round,
+    )
+
+
+def _solution(fitted: FittedScenes, job: SceneJob) -> Solution:
+    predictor = build_predictor(fitted, job.settings.search, job.penalty, job.device)
+    record = predictor.decompose(job.batch)
+    n_shown = int((record.sprite >= 0).sum())
+    objective = float(record.error.sum(dtype=np.float64)) + job.penalty * n_shown
+    return Solution(fitted, predictor, record, objective)
+
+
+def _table(
+    restarts: list[Restart], solutions: list[Solution | None], job: SceneJob
+) -> dict[str, NDArray]:
+    """One entry per restart in every column."""
+    found = [(s, s is not None) for s in solutions]
+    n, values = len(job.batch), job.batch[0].size
+    columns = {
+        "loss": [r.loss for r in restarts],
+        "objective": [s.objective / (n * values) if ok else np.inf for s, ok in found],
+        "n_iter": [0 if r.model is None else r.model.n_rounds for r in restarts],
+        "diverged": [r.model is None for r in restarts],
+        "n_used": [int((s.counts > 0).sum()) if ok else 0 for s, ok in found],
+        "n_objects": [float(s.counts.sum()) / n if ok else 0.0 for s, ok in found],
+    }
+    return {name: np.array(column) for name, column in columns.items()}

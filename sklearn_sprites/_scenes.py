@@ -1,0 +1,391 @@
+"""What a decomposition found in images, in the user's units, open to edits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Decomposition"]
+
+DARKEST = 1e-6  # a sprite whose color is nearer to black has no color to scale
+PER_SPRITE = ("palette", "black")  # fields whose first axis does not run over images
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """The layers of n images: what, where, how large, in which color, over which.
+
+    A record of arrays that :meth:`LayeredSpriteDecomposition.decompose` makes and
+    :meth:`LayeredSpriteDecomposition.render` draws. Nothing in it changes; methods
+    that edit return another one. They take the layers to edit as an index or indices
+    of layers, the same in each image, or as booleans of shape (n, L), such as
+    ``found.sprite == 2``; empty layers are left alone.
+
+    Parameters
+    ----------
+    sprite : ndarray of shape (n, L), int64
+        Index of the sprite of each layer; -1 where the layer is empty. Layers are in
+        the order of what they save, empty ones last.
+    x, y : ndarray of shape (n, L), float64
+        Center of the sprite's frame in pixels, from the upper left corner of the
+        image; the center of the first pixel is at (0.5, 0.5).
+    scale : ndarray of shape (n, L), float64
+        Size relative to the sprite.
+    angle : ndarray of shape (n, L), float64
+        Angle in radians by which the sprite is turned, from x to y: clockwise as
+        seen.
+    gain, bias : ndarray of shape (n, L, C), float64
+        A layer shows `gain` times the colors of its sprite plus `bias`, in the units
+        of the images.
+    over : ndarray of shape (n, L, L), bool
+        ``over[:, i, j]``: layer i hides layer j where they overlap.
+    saves : ndarray of shape (n, L), float64
+        How much larger the squared error of the image would be without the layer, in
+        squared units of the images. As found: edits do not change it.
+    background : ndarray of shape (n,), int64
+        Index of the background.
+    background_gain, background_bias : ndarray of shape (n, C), float64
+        What `gain` and `bias` are for the background.
+    error : ndarray of shape (n,), float64
+        Squared error of the image, in squared units of the images; as found.
+    palette : ndarray of shape (K, C), float64
+        Mean color of each sprite.
+    black : float
+        The value that stands for black, from which :meth:`recolor` scales colors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_sprites import Decomposition
+    >>> one = np.ones((1, 2))
+    >>> found = Decomposition(
+    ...     sprite=np.array([[4, -1]]), x=5 * one, y=7 * one, scale=one, angle=0 * one,
+    ...     gain=np.ones((1, 2, 3)), bias=np.zeros((1, 2, 3)),
+    ...     over=np.zeros((1, 2, 2), bool), saves=one, background=np.zeros(1, int),
+    ...     background_gain=np.zeros((1, 3)), background_bias=np.zeros((1, 3)),
+    ...     error=np.zeros(1), palette=np.full((5, 3), 0.5), black=0.0,
+    ... )
+    >>> found.n_objects
+    array([1])
+    >>> found.move(0, dx=2).x
+    array([[7., 5.]])
+    >>> found.recolor(0, (1.0, 0.0, 0.0)).color[0, 0]
+    array([1., 0., 0.])
+    """
+
+    sprite: NDArray
+    x: NDArray
+    y: NDArray
+    scale: NDArray
+    angle: NDArray
+    gain: NDArray
+    bias: NDArray
+    over: NDArray
+    saves: NDArray
+    background: NDArray
+    background_gain: NDArray
+    background_bias: NDArray
+    error: NDArray
+    palette: NDArray
+    black: float
+
+    def __len__(self) -> int:
+        return len(self.sprite)
+
+    def __getitem__(self, images: Any) -> "Decomposition":
+        """The record of some of the images: an index, a slice, indices or booleans."""
+        if isinstance(images, int | np.integer):
+            images = [images]
+        return replace(self, **{n: getattr(self, n)[images] for n in PER_IMAGE})
+
+    def __repr__(self) -> str:
+        return (
+            f"Decomposition({len(self)} images, up to {self.sprite.shape[1]} layers, "
+            f"{int(self.n_objects.sum())} objects)"
+        )
+
+    @property
+    def shown(self) -> NDArray:
+        """Whether a layer shows a sprite, (n, L) bool."""
+        return self.sprite >= 0
+
+    @property
+    def n_objects(self) -> NDArray:
+        """Number of layers that show a sprite, (n,) int64."""
+        return self.shown.sum(axis=1)
+
+    @property
+    def color(self) -> NDArray:
+        """Mean color of each layer, (n, L, C), in the units of the images."""
+        return self.gain * self.palette[self.sprite] + self.bias
+
+    def replace(self, **arrays: ArrayLike) -> "Decomposition":
+        """Put other values in place of whole fields.
+
+        Parameters
+        ----------
+        **arrays : array-like
+            Name of a field -> its values, broadcast to the shape of the field.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these values.
+        """
+        unknown = set(arrays) - set(PER_IMAGE)
+        if unknown:
+            raise ValueError(
+                f"Decomposition has no field {min(unknown)!r} to replace; there are "
+                f"{', '.join(PER_IMAGE)}."
+            )
+        return replace(
+            self,
+            **{
+                name: np.broadcast_to(
+                    np.asarray(values, getattr(self, name).dtype),
+                    getattr(self, name).shape,
+                ).copy()
+                for name, values in arrays.items()
+            },
+        )
+
+    def move(
+        self, layers: ArrayLike, dx: ArrayLike = 0.0, dy: ArrayLike = 0.0
+    ) -> "Decomposition":
+        """Move layers to the right by `dx` pixels and down by `dy`.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        dx, dy : float or array-like of shape (n, L) or (n, 1), default=0.0
+            Distances in pixels.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers elsewhere.
+        """
+        chosen = self._chosen(layers)
+        return replace(
+            self,
+            x=np.where(chosen, self.x + np.asarray(dx), self.x),
+            y=np.where(chosen, self.y + np.asarray(dy), self.y),
+        )
+
+    def resize(self, layers: ArrayLike, factor: ArrayLike) -> "Decomposition":
+        """Make layers larger (`factor` above 1) or smaller, around their center.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        factor : float or array-like of shape (n, L) or (n, 1)
+            Positive factor on the size.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers in another size.
+        """
+        if not np.all(np.asarray(factor) > 0):
+            raise ValueError(f"factor must be positive, got {factor!r}.")
+        chosen = self._chosen(layers)
+        return replace(self, scale=np.where(chosen, self.scale * factor, self.scale))
+
+    def turn(self, layers: ArrayLike, angle: ArrayLike) -> "Decomposition":
+        """Turn layers by `angle` around their center.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        angle : float or array-like of shape (n, L) or (n, 1)
+            Angle in radians, clockwise as seen.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers turned.
+        """
+        chosen = self._chosen(layers)
+        return replace(
+            self, angle=np.where(chosen, self.angle + np.asarray(angle), self.angle)
+        )
+
+    def recolor(self, layers: ArrayLike, color: ArrayLike) -> "Decomposition":
+        """Give layers another mean color; their shading is kept in proportion.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        color : array-like of shape (C,), (n, 1, C) or (n, L, C)
+            The mean color, in the units of the images.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers recolored.
+        """
+        chosen = self._chosen(layers)[..., None]
+        color = np.broadcast_to(np.asarray(color, np.float64), self.gain.shape)
+        own = self.palette[self.sprite] - self.black
+        has_color = np.abs(own) > DARKEST
+        gain = np.where(
+            has_color, (color - self.black) / np.where(has_color, own, 1), 0
+        )
+        bias = color - gain * self.palette[self.sprite]
+        return replace(
+            self,
+            gain=np.where(chosen, gain, self.gain),
+            bias=np.where(chosen, bias, self.bias),
+        )
+
+    def swap_sprite(self, layers: ArrayLike, sprite: ArrayLike) -> "Decomposition":
+        """Show another sprite in the same place, pose and mean color.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        sprite : int or array-like of shape (n, L) or (n, 1)
+            Index of the sprite to show.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with another sprite in these layers.
+        """
+        sprite = np.asarray(sprite)
+        if (
+            sprite.dtype.kind not in "iu"
+            or not ((sprite >= 0) & (sprite < len(self.palette))).all()
+        ):
+            raise ValueError(
+                f"sprite must be an index from 0 to {len(self.palette) - 1}, got "
+                f"{sprite!r}."
+            )
+        chosen, color = self._chosen(layers), self.color
+        swapped = replace(self, sprite=np.where(chosen, sprite, self.sprite))
+        return swapped.recolor(chosen, color)
+
+    def bring_to_front(self, layers: ArrayLike) -> "Decomposition":
+        """Let layers hide all others; among themselves they keep their order.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers in front.
+        """
+        return self._reordered(self._chosen(layers), in_front=True)
+
+    def send_to_back(self, layers: ArrayLike) -> "Decomposition":
+        """Let all others hide these layers; among themselves they keep their order.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers at the back.
+        """
+        return self._reordered(self._chosen(layers), in_front=False)
+
+    def drop(self, layers: ArrayLike) -> "Decomposition":
+        """Empty layers.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record without them.
+        """
+        return replace(self, sprite=np.where(self._chosen(layers), -1, self.sprite))
+
+    def keep(self, layers: ArrayLike) -> "Decomposition":
+        """Empty all other layers.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with no layers but these.
+        """
+        return replace(self, sprite=np.where(self._chosen(layers), self.sprite, -1))
+
+    def _chosen(self, layers: ArrayLike) -> NDArray:
+        """Which of the layers that show something are meant, (n, L) bool."""
+        return _as_mask(layers, self.sprite.shape) & self.shown
+
+    def _reordered(self, chosen: NDArray, in_front: bool) -> "Decomposition":
+        mine, yours = chosen[:, :, None], chosen[:, None, :]
+        over = np.where(mine == yours, self.over, mine if in_front else yours)
+        return replace(self, over=over)
+
+
+PER_IMAGE = tuple(
+    field.name for field in fields(Decomposition) if field.name not in PER_SPRITE
+)
+
+
+def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
+    """Layers by index, the same in each image, or booleans -> (n, L) bool."""
+    layers = np.asarray(layers)
+    if layers.dtype == bool:
+        if layers.shape != tuple(shape):
+            raise ValueError(
+                f"layers, if boolean, must have the shape {tuple(shape)} of images and "
+                f"layers; got {layers.shape}."
+            )
+        return layers
+    if layers.dtype.kind not in "iu" or layers.ndim > 1:
+        raise ValueError(f"layers must be indices or booleans, got {layers!r}.")
+    if ((layers < -shape[1]) | (layers >= shape[1])).any():
+        raise ValueError(f"layers={layers!r} is out of range; there are {shape[1]}.")
+    mask = np.zeros(shape, dtype=bool)
+    mask[:, layers] = True
+    return mask
+
+
+def check_decomposition(
+    found: Decomposition, n_sprites: int, n_layers: int, n_channels: int
+) -> None:
+    """Refuse what an estimator cannot draw, in words."""
+    n = len(found)
+    shapes = {
+        "sprite": (n, n_layers),
+        "gain": (n, n_layers, n_channels),
+        "palette": (n_sprites, n_channels),
+    }
+    for name, shape in shapes.items():
+        if getattr(found, name).shape != shape:
+            raise ValueError(
+                f"The decomposition has {name} of shape {getattr(found, name).shape}, "
+                f"but the estimator needs {shape}; was it fitted again since?"
+            )
+    if ((found.sprite < -1) | (found.sprite >= n_sprites)).any():
+        raise ValueError(f"sprite must lie between -1 and {n_sprites - 1}.")
+    for name in ("x", "y", "scale", "angle", "gain", "bias"):
+        if not np.isfinite(getattr(found, name)).all():
+            raise ValueError(f"The decomposition has {name} that is not finite.")
+    if not (found.scale > 0).all():
+        raise ValueError("The decomposition has scale that is not positive.")
