@@ -127,7 +127,8 @@ class SpriteClustering(
         A stage of training ends when an epoch lowers the loss by less than this share
         of the variance of the images.
     batch_size : int, default=128
-        Images per step of training.
+        Images per step of training; fewer, down to 32, from sets of less than twelve
+        batches.
     learning_rate : float, default=1e-3
         Step size of the optimizer, Adam.
     warm_start : bool, default=False

@@ -113,12 +113,13 @@ def check_images(
     wanted = _three(image_shape) if image_shape is not None and not fitted else fitted
     X, shape = _flatten(X, wanted, owner)
     kind = getattr(getattr(X, "dtype", None), "kind", "f")
-    flat = validate_data(
-        estimator,
-        X,
-        reset=fitted is None,
-        dtype="numeric" if kind in "biufcO" else np.float64,
-    )
+    with np.errstate(invalid="ignore"):  # infinities are refused in words
+        flat = validate_data(
+            estimator,
+            X,
+            reset=fitted is None,
+            dtype="numeric" if kind in "biufcO" else np.float64,
+        )
     _check_kind(flat, owner)
     shape = shape or wanted or shape_of_width(flat.shape[1])
     _check_width(wanted, flat.shape[1])

@@ -71,6 +71,13 @@ def test_i1_i2_values_that_are_not_finite_are_refused(pictures, value, message, 
     assert pickle.dumps(model) == before
 
 
+@pytest.mark.filterwarnings("error")
+def test_i1_infinities_of_both_signs_are_refused_without_a_numpy_warning():
+    bad = np.array([[-np.inf, np.inf]], np.float16)
+    with pytest.raises(ValueError, match="infinity"):
+        make_model(**KMEANS).fit(bad)
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (0, 8, 8), (0, 8, 8, 3)])
 def test_i3_no_images(shape):
     message = r"Found array with 0 sample\(s\) \(shape=\(0, \d+\)\) while a minimum of"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sklearn_sprites._engine.ops.color import (
     RIDGE,
     apply_color,
+    layered_errors,
     solve_color,
     solve_layers,
 )
@@ -117,16 +118,34 @@ def test_layers_without_freedom_keep_their_colors():
     shares = list(torch.rand(2, 3, 1, 10, generator=generator))
     for solved in solve_layers(looks, shares, [0, 0], looks[0]):
         assert torch.equal(solved, torch.zeros(3, 2, 2))
+    left = layered_errors(looks, shares, [0, 0], looks[0])
+    drawn = sum(share * look for share, look in zip(shares, looks, strict=True))
+    expected = (drawn - looks[0]).square().sum((1, 2))
+    torch.testing.assert_close(left, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_of_solved_colors_agree_with_finite_differences():
     generator = torch.Generator().manual_seed(7)
     drawn, target = torch.rand(2, 2, 2, 6, generator=generator, dtype=torch.float64)
-    share = torch.rand(2, 1, 6, generator=generator, dtype=torch.float64)
-    inputs = [value.requires_grad_() for value in (drawn, target, share)]
+    inputs = [value.requires_grad_() for value in (drawn, target)]
 
-    def both(drawn, target, share):
-        layers = solve_layers([drawn, target], [share, 1 - share], [2, 1], target)
-        return solve_color(drawn, target, with_bias=True), *layers
+    def solve(drawn, target):
+        return solve_color(drawn, target, with_bias=True)
 
-    assert torch.autograd.gradcheck(both, inputs)
+    assert torch.autograd.gradcheck(solve, inputs)
+
+
+@attack
+@given(draws, st.integers(1, 2), channels, st.integers(2, 20), freedoms)
+def test_errors_of_layers_are_what_composing_them_leaves(make, m, c, p, free):
+    looks = [make.uniform(m, c, p) for _ in free]
+    shares = [make.uniform(m, 1, p) for _ in free]
+    target = make.uniform(m, c, p)
+    colors = oracles.solve_layers(looks, shares, free, target, RIDGE)
+    composed = sum(
+        share * apply_color(look, color)
+        for look, share, color in zip(looks, shares, colors, strict=True)
+    )
+    expected = (composed - target).square().sum((1, 2))
+    found = layered_errors(looks, shares, free, target)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)

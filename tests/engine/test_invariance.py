@@ -15,7 +15,7 @@ from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.models.clustering import ROWS_AT_ONCE
 from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.transformations import make_sequence
-from sklearn_sprites._engine.ops.color import solve_color, solve_layers
+from sklearn_sprites._engine.ops.color import layered_errors, solve_color, solve_layers
 from sklearn_sprites._engine.ops.morphology import morphological
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.records import FittedModel
@@ -125,6 +125,10 @@ def test_solved_colors_and_errors(channels):
         found = solve_layers([drawn, back], [alpha, 1 - alpha], [2, 1], target)
         return torch.cat(found, 2)
 
+    def errors(drawn, back, alpha, target):
+        return layered_errors([drawn, back], [alpha, 1 - alpha], [2, 1], target)
+
+    assert_rows_are_independent(errors, drawn, back, alpha, target)
     assert_rows_are_independent(opaque, drawn, target)
     assert_rows_are_independent(layered, drawn, back, alpha, target)
     assert_rows_are_independent(lambda x: x.square().flatten(1).sum(1), drawn)
@@ -137,7 +141,7 @@ def test_morphology_of_many_channels():
 
 def test_candidates_are_drawn_in_chunks_of_whole_batches():
     # Fewer than eight rows pass other kernels: chunks must stay large.
-    assert ROWS_AT_ONCE % BATCH == 0
+    assert all(rows % BATCH == 0 for rows in ROWS_AT_ONCE.values())
     assert BATCH % 16 == 0
 
 

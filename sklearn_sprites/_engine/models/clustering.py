@@ -8,12 +8,19 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.transformations import make_sequence
-from sklearn_sprites._engine.ops.color import apply_color, solve_color, solve_layers
+from sklearn_sprites._engine.ops.color import (
+    apply_color,
+    layered_errors,
+    solve_color,
+    solve_layers,
+)
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec, parameter_count
 
-ROWS_AT_ONCE = 2048  # candidates rendered together: bounds memory, not the result
+#: Candidates rendered together: bounds memory, not the result. What they need should
+#: stay in a CPU's cache.
+ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)
@@ -151,25 +158,49 @@ class ClusteringModel(nn.Module):
         noise : (1, 1, H, W) added to masks in training.
         own : (m, D, H, W), sprites to be drawn in place of the model's.
         """
+        drawn = self._front(rows, sprites, description, own)
         params = {n: v[rows, sprites] for n, v in description.params.items()}
-        spatial = {n: v for n, v in params.items() if n not in COLORS}
-        if own is None:
-            canvas = pad_to_canvas(self.sprites, self.padding).index_select(0, sprites)
-        else:
-            canvas = pad_to_canvas(own, self.padding)
-        drawn = self.sequence.apply(canvas, spatial)  # (m, D, H, W)
         target = images.index_select(0, rows)
         if not self.spec.is_layered:
             return self._recolor(drawn, target, params, active)
         behind_params = {
             n: v[rows, behind] for n, v in description.background_params.items()
         }
-        index = rows * self.spec.n_backgrounds + behind
+        layers = self._layers(drawn, rows, behind, description, noise)
+        return self._compose(layers, target, params, behind_params, active)
+
+    def _front(
+        self,
+        rows: Tensor,
+        sprites: Tensor,
+        description: Description,
+        own: Tensor | None = None,
+    ) -> Tensor:
+        """Candidates' sprites, transformed: (m, D, H, W)."""
+        spatial = {
+            n: v[rows, sprites]
+            for n, v in description.params.items()
+            if n not in COLORS
+        }
+        if own is not None:
+            return self.sequence.apply(pad_to_canvas(own, self.padding), spatial)
+        canvas = pad_to_canvas(self.sprites, self.padding)
+        return self.sequence.apply(canvas.index_select(0, sprites), spatial)
+
+    def _layers(
+        self,
+        drawn: Tensor,
+        rows: Tensor,
+        behind: Tensor,
+        description: Description,
+        noise: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Front (m, C, P), mask (m, 1, P) and background (m, C, P) of candidates."""
         assert description.backs is not None, "describe draws the backgrounds"
+        index = rows * self.spec.n_backgrounds + behind
         back = description.backs.index_select(0, index)
         alpha = drawn[:, -1:] if noise is None else drawn[:, -1:] + noise
-        layers = (drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2))
-        return self._compose(layers, target, params, behind_params, active)
+        return drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2)
 
     def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> int:
         """How many numbers per channel are solved: none, a gain, a gain and a bias."""
@@ -177,6 +208,12 @@ class ClusteringModel(nn.Module):
         if self.spec.color != "solve" or name not in active:
             return 0
         return 2 if name == "color" else 1
+
+    def _freedoms(self, active: frozenset[str]) -> list[int]:
+        """The sprites' freedom and the backgrounds'."""
+        spec = self.spec
+        names = (spec.transformations, spec.background_transformations)
+        return [self._freedom(n, active) for n in names]
 
     def _predicted_color(self, params: dict[str, Tensor], like: Tensor) -> Tensor:
         """Predicted colors (m, C, 2), zeros where there are none."""
@@ -215,12 +252,8 @@ class ClusteringModel(nn.Module):
         behind_params: dict[str, Tensor],
         active: frozenset[str],
     ) -> Drawn:
-        front, alpha, behind = layers  # (m, C, P), (m, 1, P), (m, C, P)
-        spec = self.spec
-        freedoms = [
-            self._freedom(spec.transformations, active),
-            self._freedom(spec.background_transformations, active),
-        ]
+        front, alpha, behind = layers
+        freedoms = self._freedoms(active)
         color = self._predicted_color(params, front)
         back_color = self._predicted_color(behind_params, behind)
         if any(freedoms):
@@ -256,9 +289,42 @@ class ClusteringModel(nn.Module):
         pairs = torch.stack(
             [rows, candidates[..., None].expand(shape), behind]
         ).flatten(1)
-        parts = []
-        for chunk in pairs.split(ROWS_AT_ONCE, 1):
-            row, sprite, back = chunk.unbind()
-            drawn = self.draw(images, row, sprite, back, description, active, noise)
-            parts.append((drawn.image - images[row]).square().flatten(1).sum(1))
+        of_all = self._errors_in_best_colors if self._is_solved else self._errors_drawn
+        parts = [
+            of_all(images, chunk, description, active, noise)
+            for chunk in pairs.split(ROWS_AT_ONCE[device.type], 1)
+        ]
         return torch.cat(parts).view(shape)
+
+    @property
+    def _is_solved(self) -> bool:
+        """Whether all colors of layers are solved, so that errors need no drawing."""
+        return self.spec.is_layered and self.spec.color == "solve"
+
+    def _errors_drawn(
+        self,
+        images: Tensor,
+        pairs: Tensor,
+        description: Description,
+        active: frozenset[str],
+        noise: Tensor | None,
+    ) -> Tensor:
+        rows, sprites, behind = pairs.unbind()
+        drawn = self.draw(images, rows, sprites, behind, description, active, noise)
+        return (drawn.image - images[rows]).square().flatten(1).sum(1)
+
+    def _errors_in_best_colors(
+        self,
+        images: Tensor,
+        pairs: Tensor,
+        description: Description,
+        active: frozenset[str],
+        noise: Tensor | None,
+    ) -> Tensor:
+        rows, sprites, behind = pairs.unbind()
+        drawn = self._front(rows, sprites, description)
+        front, alpha, back = self._layers(drawn, rows, behind, description, noise)
+        target = images.index_select(0, rows).flatten(2)
+        return layered_errors(
+            [front, back], [alpha, 1 - alpha], self._freedoms(active), target
+        )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 
+NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
 
 
@@ -43,6 +44,7 @@ def solve_color(
     return torch.stack([gain, bias], -1)
 
 
+@torch.no_grad()
 def solve_layers(
     appearances: list[Tensor],
     weights: list[Tensor],
@@ -54,31 +56,69 @@ def solve_layers(
     The composite ``sum_l weight_l (g_l appearance_l + b_l)`` is linear in its gains and
     biases. Appearances and target are (m, C, P), weights (m, 1, P) the share of each
     layer in each pixel. A layer's freedom is 0 (colors fixed), 1 (gain) or 2 (gain and
-    bias). Returns (m, C, 2) for every layer.
+    bias). Returns (m, C, 2) for every layer, without gradients: at the optimum the
+    error does not change with the colors to first order.
     """
-    terms, pull, fixed = [], [], torch.zeros_like(target)
-    for appearance, weight, freedom in zip(appearances, weights, freedoms, strict=True):
-        shown = weight * appearance
-        if freedom == 0:
-            fixed = fixed + shown
-        else:
-            terms.append(shown)
-            pull.append(1.0)
-        if freedom == 2:
-            terms.append(weight.expand_as(appearance))
-            pull.append(0.0)
-    if not terms:
+    if not any(freedoms):
         return [target.new_zeros((*target.shape[:2], 2)) for _ in freedoms]
-    basis = torch.stack(terms, 2)  # (m, C, q, P)
-    prior = basis.new_tensor(pull)
-    pixels = target.shape[-1]
-    gram = basis @ basis.transpose(-1, -2) / pixels  # (m, C, q, q)
-    right = (basis @ (target - fixed)[..., None])[..., 0] / pixels + RIDGE * prior
-    gram = gram + RIDGE * torch.eye(len(pull), dtype=gram.dtype, device=gram.device)
-    found = list((solve_symmetric(gram, right) - prior).unbind(-1))  # q x (m, C)
-    solved = []
-    for freedom in freedoms:
-        mine = [found.pop(0) for _ in range(freedom)]
-        mine += [target.new_zeros(target.shape[:2])] * (2 - freedom)
-        solved.append(torch.stack(mine, -1))
-    return solved
+    found = _solve(_products(appearances, weights, target), freedoms)
+    prior = found.new_tensor(NO_CHANGE)
+    return [layer - prior for layer in found.unflatten(-1, (-1, 2)).unbind(-2)]
+
+
+@torch.no_grad()
+def layered_errors(
+    appearances: list[Tensor],
+    weights: list[Tensor],
+    freedoms: list[int],
+    target: Tensor,
+) -> Tensor:
+    """Squared errors (m,), summed over an image, of composites in their best colors.
+
+    What composing the layers in :func:`solve_layers`' colors would leave, but for
+    rounding, from scalar products alone.
+    """
+    products = _products(appearances, weights, target)
+    found = _solve(products, freedoms)
+    gram, right = products[..., :-1, :-1], products[..., :-1, -1]
+    explained = (2 * right - (gram @ found[..., None])[..., 0]) * found
+    left = products[..., -1, -1] - explained.sum(-1)  # (m, C)
+    return left.clamp_min(0).sum(-1) * target.shape[-1]
+
+
+def _products(
+    appearances: list[Tensor], weights: list[Tensor], target: Tensor
+) -> Tensor:
+    """Mean products, over pixels, of what each color multiplies and of the target.
+
+    (m, C, 2 L + 1, 2 L + 1): gain and bias of each of L layers, then the target.
+    """
+    m, channels, pixels = target.shape
+    step, n_layers = channels + 1, len(weights)
+    planes = target.new_empty((m, step * n_layers + channels, pixels))
+    for i, (appearance, weight) in enumerate(zip(appearances, weights, strict=True)):
+        layer = planes[:, step * i : step * (i + 1)]
+        torch.mul(weight, appearance, out=layer[:, :-1])
+        layer[:, -1:] = weight
+    planes[:, step * n_layers :] = target
+    gains = torch.arange(channels, device=target.device)[:, None]
+    biases = torch.full_like(gains, channels)
+    layers = [step * i + rows for i in range(n_layers) for rows in (gains, biases)]
+    index = torch.cat([*layers, step * n_layers + gains], 1)  # (C, 2 L + 1)
+    products = planes @ planes.transpose(1, 2) / pixels
+    return products[:, index[:, :, None], index[:, None, :]]
+
+
+def _solve(products: Tensor, freedoms: list[int]) -> Tensor:
+    """Gains and biases (m, C, 2 L) that leave least, given the products."""
+    whole = torch.tensor(NO_CHANGE * len(freedoms)).to(products)
+    free = [2 * i + j for i, freedom in enumerate(freedoms) for j in range(freedom)]
+    if not free:
+        return whole.expand(*products.shape[:2], -1)
+    fixed = whole.index_fill(0, torch.tensor(free, device=whole.device), 0)
+    gram, right = products[..., :-1, :-1], products[..., :-1, -1]
+    right = right - gram @ fixed + RIDGE * whole
+    gram = gram[..., free, :][..., free] + RIDGE * torch.eye(len(free)).to(gram)
+    found = fixed.expand_as(right).clone()
+    found[..., free] = solve_symmetric(gram, right[..., free])
+    return found

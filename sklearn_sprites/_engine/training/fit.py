@@ -17,7 +17,7 @@ from sklearn_sprites._engine.settings import TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.ledger import Ledger
 from sklearn_sprites._engine.training.lloyd import lloyd
-from sklearn_sprites._engine.training.loop import Learner, make_optimizer
+from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages
 from sklearn_sprites._engine.training.start import (
@@ -31,8 +31,6 @@ from sklearn_sprites._engine.training.start import (
 )
 
 OnEpoch = Callable[[EpochInfo], bool]
-
-SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
 
 
 def fit_clustering(
@@ -78,7 +76,7 @@ def fit_clustering(
             Ledger(first_guess(model, data) * weights[:, None]),
             draws,
             noise,
-            max(min(settings.batch_size, len(data)), SMALLEST_BATCH),
+            batch_size(settings.batch_size, len(data)),
             settings.mask_noise,
             weights,
             torch.zeros(len(model.sprites), dtype=torch.int64, device=device),

@@ -11,6 +11,9 @@ from sklearn_sprites._engine.models.clustering import ClusteringModel, Descripti
 from sklearn_sprites._engine.training.ledger import Ledger
 
 MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
+SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
+FEW = 32  # images that every batch may have
+SHARE = 12  # a batch with more of them holds at most 1/SHARE of a set
 CHUNK = 512  # images looked at together, without gradient
 
 
@@ -45,6 +48,12 @@ def make_optimizer(
         {"params": network, "weight_decay": weight_decay},
     ]
     return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+
+
+def batch_size(wanted: int, n_images: int) -> int:
+    """Images of a batch: as wanted, or fewer for sets of a few batches only."""
+    enough = max(n_images // SHARE, FEW)
+    return max(min(wanted, n_images, enough), SMALLEST_BATCH)
 
 
 def batches(learner: Learner) -> Iterator[Tensor]:
