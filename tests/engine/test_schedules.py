@@ -17,6 +17,7 @@ from sklearn_sprites._engine.training.curriculum import make_stages
 from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.run import shares
 from sklearn_sprites._engine.training.splits import (
+    FLOOR,
     least_missed,
     removal_costs,
     split_gains,
@@ -113,12 +114,23 @@ def test_sprites_go_in_the_order_in_which_they_are_missed_least(make, n, k, data
     gone = least_missed(errors, kept)
     assert len(gone) == len(set(gone)) == k - kept
     left = list(range(k))
+    floor = FLOOR * errors.amin(1).mean()
     for sprite in gone:
         costs = [
-            errors[:, [j for j in left if j != other]].amin(1).sum() for other in left
+            (errors[:, [j for j in left if j != other]].amin(1) + floor).log().sum()
+            for other in left
         ]
         assert left[int(torch.stack(costs).argmin())] == sprite
         left.remove(sprite)
+
+
+def test_a_few_images_that_nobody_draws_well_count_no_more_than_others():
+    clear = torch.tensor([[1.0, 2.0, 9.0]]).repeat(30, 1)
+    dark = torch.tensor([[90.0, 90.0, 60.0]]).repeat(20, 1)
+    middle = torch.tensor([[4.0, 1.0, 9.0]]).repeat(30, 1)
+    errors = torch.cat([clear, dark, middle])
+    assert int(removal_costs(errors).argmin()) == 0  # loses 30, the last one 600
+    assert least_missed(errors, 2) == [2]
 
 
 def test_a_cluster_of_two_kinds_gains_by_a_split():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
-from sklearn_sprites._engine.training.splits import least_missed, split_gains
+from sklearn_sprites._engine.training.splits import least_missed, noise_levels, split_gains
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 
 PROSPECTS = 2000  # images on which the removal of sprites is judged
@@ -172,10 +172,11 @@ def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:
     n = len(learner.images)
     order = torch.randperm(n, generator=learner.draws)[: rule.n_images]
     index = order.to(learner.images.device)
-    owners = learner.ledger.errors[index].argmin(1)
+    errors, owners = learner.ledger.errors[index].min(1)
     wished = wishes(learner, index, owners, active)
+    features = wished.features() / noise_levels(errors).sqrt()[:, None]
     gains, halves = split_gains(
-        wished.features(), owners, learner.model.spec.n_sprites, learner.draws
+        features, owners, learner.model.spec.n_sprites, learner.draws
     )
     hopes = gains * 0.5 ** learner.splits.to(gains)
     ranked = hopes.argsort(descending=True).tolist()

@@ -5,27 +5,39 @@ from torch import Tensor
 
 from sklearn_sprites._engine.training.lloyd import kmeans
 
+FLOOR = 0.1  # of the mean error: images drawn perfectly do not decide alone
 SMALLEST_SPLIT = 20  # images below which a cluster is not split
 
 
-def removal_costs(errors: Tensor) -> Tensor:
+def noise_levels(errors: Tensor) -> Tensor:
+    """What errors of images, (m,) or (m, K), are measured by: themselves, floored."""
+    best = errors if errors.ndim == 1 else errors.amin(1)
+    return (errors + FLOOR * best.mean()).clamp_min(1e-12)
+
+
+def removal_costs(costs: Tensor) -> Tensor:
     """What each sprite's images lose when they go to their second choice, (K,).
 
-    errors (n, K), infinite for sprites that are out of use.
+    costs (n, K), infinite for sprites that are out of use.
     """
-    two, owners = errors.topk(2, 1, largest=False)
+    two, owners = costs.topk(2, 1, largest=False)
     lost = two[:, 1] - two[:, 0]
-    costs = torch.zeros_like(errors[0]).index_add_(0, owners[:, 0], lost)
-    return costs.masked_fill(torch.isinf(errors[0]), torch.inf)
+    total = torch.zeros_like(costs[0]).index_add_(0, owners[:, 0], lost)
+    return total.masked_fill(torch.isinf(costs[0]), torch.inf)
 
 
 def least_missed(errors: Tensor, n_kept: int) -> list[int]:
-    """Sprites to be taken out of use, one after the other, until `n_kept` are left."""
-    errors = errors.clone()
+    """Sprites to be taken out of use, one after the other, until `n_kept` are left.
+
+    They are judged by logarithms of errors: an image's log-likelihood, but for a
+    factor, where each has a noise level of its own. So a few images in bad light, which
+    no sprite draws well, weigh no more than as many clear ones.
+    """
+    costs = noise_levels(errors).log()
     removed = []
     for _ in range(int(torch.isfinite(errors[0]).sum()) - n_kept):
-        removed.append(int(removal_costs(errors).argmin()))
-        errors[:, removed[-1]] = torch.inf
+        removed.append(int(removal_costs(costs).argmin()))
+        costs[:, removed[-1]] = torch.inf
     return removed
 
 
