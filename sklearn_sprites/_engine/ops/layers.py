@@ -1,0 +1,81 @@
+"""Layers over each other: what is visible, in which colors, and who hides whom.
+
+Convention
+----------
+``alpha`` (B, L, H, W) are the masks of the layers, ``ink`` (B, L, H, W) their gray
+appearance times their mask (a flat layer's ink is its mask). ``over`` (B, L, L) is one
+where layer i hides layer j. A layer shows ``free_l ink_l color_l`` with
+``free_l = prod_j (1 - over_jl alpha_j)``; the background shows through
+``prod_j (1 - alpha_j)``. Planes (B, R, H, W) are what colors multiply.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.linear import solve_symmetric
+
+RIDGE = 1e-2  # squared pixels: the color of what is hardly seen goes to zero
+LINE = 16  # floats per cache line
+FAINT = 1e-3  # alpha below which an appearance is not divided by it
+
+
+def free_share(alpha: Tensor, over: Tensor) -> Tensor:
+    """Share of each pixel where nothing hides a layer, (B, L, H, W)."""
+    free = []
+    for i in range(alpha.shape[1]):
+        left = torch.ones_like(alpha[:, i])
+        for j in range(alpha.shape[1]):
+            if j != i:
+                left = left * (1 - over[:, j, i, None, None] * alpha[:, j])
+        free.append(left)
+    return torch.stack(free, 1) if free else alpha
+
+
+def clear_share(alpha: Tensor) -> Tensor:
+    """Share of each pixel where the background shows, (B, 1, H, W)."""
+    return (1 - alpha).prod(1, keepdim=True)
+
+
+def flat(maps: Tensor) -> Tensor:
+    """Pixels of maps (B, R, H, W) in a row, (B, R, P), with zeros up to whole lines.
+
+    Matrix products sum in an order that depends on where in memory a row begins.
+    """
+    pixels = maps.shape[2] * maps.shape[3]
+    return F.pad(maps.flatten(2), (0, -pixels % LINE))
+
+
+def solve_planes(planes: Tensor, target: Tensor) -> Tensor:
+    """Colors (B, R, C) whose sum over planes comes closest to target (B, C, H, W)."""
+    a = flat(planes)
+    gram = a @ a.transpose(1, 2)
+    gram = gram + RIDGE * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+    right = flat(target) @ a.transpose(1, 2)  # (B, C, R)
+    if not a.shape[1]:
+        return right.transpose(1, 2)
+    return solve_symmetric(gram[:, None], right).transpose(1, 2)
+
+
+def compose(planes: Tensor, colors: Tensor) -> Tensor:
+    """Sum over planes (B, R, H, W) of colors (B, R, C): (B, C, H, W)."""
+    rows, columns = planes.shape[2:]
+    mixed = colors.transpose(1, 2) @ flat(planes)
+    return mixed[..., : rows * columns].unflatten(2, (rows, columns))
+
+
+def solve_order(alpha: Tensor, ink: Tensor, colors: Tensor, target: Tensor) -> Tensor:
+    """In each overlap, the layer that explains the image better is on top, (B, L, L).
+
+    Where two are equally good, the later one is. `colors` (B, L, C).
+    """
+    mask = flat(alpha)
+    shade = flat(ink / alpha.clamp_min(FAINT))  # (B, L, P)
+    error = torch.zeros_like(mask)
+    for c, channel in enumerate(flat(target).unbind(1)):
+        error += (channel[:, None] - shade * colors[..., c, None]).square()
+    left = (mask * error) @ mask.transpose(1, 2)  # (B, L, L)
+    below = torch.ones_like(left).tril(-1)
+    better = (left < left.transpose(1, 2)).to(left.dtype)
+    over = torch.where(left == left.transpose(1, 2), below, better)
+    return over * (1 - torch.eye(over.shape[1], dtype=left.dtype, device=left.device))

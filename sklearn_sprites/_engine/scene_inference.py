@@ -1,0 +1,139 @@
+"""Learned sprites found in images, and records turned back into images.
+
+Batches are padded to :data:`BATCH` images, so that every image passes the same kernels
+whatever the number, the order and the company of images; nothing is drawn at random.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
+from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
+from sklearn_sprites._engine.scene_settings import Search
+from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
+from sklearn_sprites._engine.search.scene import Found, find_layers, make_searcher
+from sklearn_sprites._engine.search.sprites import received
+
+BATCH = 16
+
+
+class ScenePredictor:
+    """Finds the layers of images, and draws layers.
+
+    Parameters
+    ----------
+    fitted : FittedScenes
+        Sprites and backgrounds.
+    search : Search
+        How layers are sought.
+    penalty : float
+        What a layer must save, in squared error summed over an image.
+    device : str
+        Where to compute.
+    """
+
+    def __init__(
+        self, fitted: FittedScenes, search: Search, penalty: float, device: str
+    ) -> None:
+        self.spec, self.device = fitted.spec, device
+        with isolated(grad=False):
+            sprites = received(fitted.sprites, fitted.spec, device)
+            self.searcher = make_searcher(fitted.spec, search, penalty, sprites)
+
+    def decompose(self, images: NDArray) -> LayerRecord:
+        """The layers of images (n, C, H, W) float32, in model units."""
+        with isolated(grad=False):
+            parts = [
+                self._record(find_layers(batch, self.searcher))
+                for batch in self._batches(images)
+            ]
+            whole = LayerRecord.concatenate(parts)
+        return whole.take(slice(0, len(images)))
+
+    def render(self, record: LayerRecord) -> Rendered:
+        """Draw records, edited or not."""
+        n = len(record)
+        with isolated(grad=False):
+            parts = []
+            for start in range(0, max(n, 1), BATCH):
+                rows = np.minimum(np.arange(start, start + BATCH), max(n - 1, 0))
+                parts.append(self._draw(record.take(rows)))
+            columns = [
+                np.concatenate(column)[:n] for column in zip(*parts, strict=True)
+            ]
+        return Rendered(*columns)
+
+    def _batches(self, images: NDArray) -> Iterator[Tensor]:
+        shape = (BATCH, *images.shape[1:])
+        for start in range(0, max(len(images), 1), BATCH):
+            part = images[start : start + BATCH]
+            batch = np.zeros(shape, np.float32)
+            batch[: len(part)] = part
+            yield torch.from_numpy(batch).to(self.device)
+
+    def _record(self, found: Found) -> LayerRecord:
+        """To NumPy, the layers that save most first."""
+        spec, layers, picture = self.spec, found.layers, found.picture
+        key = torch.where(layers.on > 0, found.saves, -torch.inf)
+        order = key.sort(dim=1, descending=True, stable=True).indices  # (B, L)
+
+        def sort(values: Tensor) -> NDArray:
+            index = order.view(*order.shape, *[1] * (values.dim() - 2))
+            moved = values.gather(1, index.expand(-1, -1, *values.shape[2:]))
+            return moved.cpu().numpy().copy()
+
+        on = sort(layers.on) > 0
+        pose = sort(layers.pose) * on[..., None]
+        gain = sort(layer_colors(picture, spec)) * on[..., None]
+        over = np.take_along_axis(sort(layers.over), order.cpu().numpy()[:, None], 2)
+        flat = (
+            picture.colors[:, 0]
+            if spec.n_backgrounds
+            else picture.colors.new_zeros((len(order), spec.channels))
+        )
+        level = flat.cpu().numpy().copy()
+        return LayerRecord(
+            sprite=np.where(on, sort(layers.sprite), -1),
+            x=pose[..., 0],
+            y=pose[..., 1],
+            log_scale=pose[..., 2],
+            angle=pose[..., 3],
+            gain=gain,
+            bias=np.zeros_like(gain),
+            over=(over > 0) & on[:, :, None] & on[:, None],
+            saves=sort(found.saves) * on,
+            background=np.zeros(len(on), np.int64),
+            background_gain=level,
+            background_bias=np.zeros_like(level),
+            error=picture.error.cpu().numpy().copy(),
+        )
+
+    def _draw(self, record: LayerRecord) -> tuple[NDArray, NDArray, NDArray]:
+        """Images, masks and visible masks of one batch."""
+
+        def tensor(values: NDArray) -> Tensor:
+            return torch.from_numpy(np.array(values, np.float32)).to(self.device)
+
+        spec = self.spec
+        pose = np.stack([record.x, record.y, record.log_scale, record.angle], -1)
+        sprite = torch.from_numpy(np.array(record.sprite)).to(self.device)
+        over, on = tensor(record.over), (sprite >= 0).float()
+        layers = Layers(sprite.clamp_min(0), tensor(pose), on, over)
+        ink, alpha = draw(
+            self.searcher.sprites, layers, spec.height, spec.width
+        ).unbind(2)
+        free = free_share(alpha, over)
+        image = compose(free * ink, tensor(record.gain))
+        image = image + compose(free * alpha, tensor(record.bias))
+        if spec.n_backgrounds:
+            level = tensor(record.background_gain + record.background_bias)
+            image = image + clear_share(alpha) * level[..., None, None]
+        images, masks, visible = (
+            t.cpu().numpy().copy() for t in (image, alpha, free * alpha)
+        )
+        return images, masks, visible

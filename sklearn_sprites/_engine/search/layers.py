@@ -1,0 +1,141 @@
+"""Layers of a batch of images, and the picture that they make."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.layers import (
+    clear_share,
+    compose,
+    free_share,
+    solve_order,
+    solve_planes,
+)
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.poses import place
+
+HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
+
+
+class Sprites(NamedTuple):
+    """Sprites (K, 2, h, w): ink (gray appearance times alpha) and alpha."""
+
+    planes: Tensor
+
+    @property
+    def ink(self) -> Tensor:
+        """(K, h, w)."""
+        return self.planes[:, 0]
+
+    @property
+    def alpha(self) -> Tensor:
+        """(K, h, w)."""
+        return self.planes[:, 1]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.planes.shape[2], self.planes.shape[3]
+
+
+class Layers(NamedTuple):
+    """Which sprites are where: ``sprite`` (B, L), ``pose`` (B, L, 4), ``on`` (B, L).
+
+    ``on`` is one for layers that are shown and zero for empty ones; ``over``
+    (B, L, L) is one where layer i hides layer j.
+    """
+
+    sprite: Tensor
+    pose: Tensor
+    on: Tensor
+    over: Tensor
+
+
+class Picture(NamedTuple):
+    """What layers look like.
+
+    ``alpha`` and ``ink`` (B, L, H, W), zero for empty layers; ``planes`` (B, R, H, W)
+    that ``colors`` (B, R, C) multiply, the background's first where there is one;
+    ``image`` (B, C, H, W); ``error`` (B,), squared, summed over the image.
+    """
+
+    alpha: Tensor
+    ink: Tensor
+    over: Tensor
+    planes: Tensor
+    colors: Tensor
+    image: Tensor
+    error: Tensor
+
+
+def pick(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """`new` in the images (B,) where it is better, else `old`."""
+    return torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def no_layers(images: Tensor, spec: SceneSpec) -> Layers:
+    """Empty layers."""
+    b, n = len(images), spec.n_layers
+    below = images.new_ones((n, n)).tril(-1)
+    sprite = torch.zeros((b, n), dtype=torch.int64, device=images.device)
+    return Layers(
+        sprite,
+        images.new_zeros((b, n, 4)),
+        images.new_zeros((b, n)),
+        below.expand(b, n, n).clone(),
+    )
+
+
+def draw(sprites: Sprites, layers: Layers, rows: int, columns: int) -> Tensor:
+    """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty."""
+    planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns)
+    return planes * layers.on[..., None, None, None]
+
+
+def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Picture:
+    """Solve the colors of layers drawn by :func:`draw`, and compose them."""
+    ink, alpha = drawn.unbind(2)
+    planes = free_share(alpha, over) * ink
+    if spec.n_backgrounds:
+        planes = torch.cat([clear_share(alpha), planes], 1)
+    colors = solve_planes(planes, images)
+    if spec.color == "gain":
+        first = 1 if spec.n_backgrounds else 0
+        gains = colors[:, first:].clamp(0, HIGHEST_GAIN)
+        colors = torch.cat([colors[:, :first], gains], 1)
+    image = compose(planes, colors)
+    error = (images - image).square().sum((1, 2, 3))
+    return Picture(alpha, ink, over, planes, colors, image, error)
+
+
+def layer_colors(found: Picture, spec: SceneSpec) -> Tensor:
+    """Colors of the layers alone, (B, L, C)."""
+    return found.colors[:, 1:] if spec.n_backgrounds else found.colors
+
+
+def settle(
+    images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec, rounds: int = 2
+) -> Picture:
+    """Colors and order in turn; the order changes only where the error falls."""
+    best = picture(images, drawn, over, spec)
+    if spec.order == "depth":
+        return best
+    for _ in range(rounds):
+        order = solve_order(best.alpha, best.ink, layer_colors(best, spec), images)
+        other = picture(images, drawn, order, spec)
+        better = other.error < best.error
+        best = Picture(
+            *(pick(better, new, old) for new, old in zip(other, best, strict=True))
+        )
+    return best
+
+
+def savings(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Tensor:
+    """Squared error that each layer saves, the colors of the others solved anew."""
+    saves = []
+    for i in range(spec.n_layers):
+        without = drawn.clone()
+        without[:, i] = 0
+        saves.append(picture(images, without, found.over, spec).error - found.error)
+    return torch.stack(saves, 1) if saves else images.new_zeros((len(images), 0))

@@ -1,0 +1,42 @@
+"""Sprites as published, appearance and alpha, and as searched with, ink and alpha."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import Sprites
+
+OPAQUE = 0.2  # share of a sprite's brightest ink from which on black it is opaque
+
+
+def alpha_on_black(ink: Tensor) -> Tensor:
+    """Alpha (K, h, w) of ink seen on black: opaque but where it is very dark."""
+    brightest = ink.flatten(1).amax(1).clamp_min(1e-6)[:, None, None]
+    return (ink / (OPAQUE * brightest)).clamp(0, 1)
+
+
+def with_alpha(ink: Tensor, spec: SceneSpec) -> Sprites:
+    """Sprites from their ink (K, h, w)."""
+    alpha = ink if spec.color == "flat" else alpha_on_black(ink)
+    return Sprites(torch.stack([ink, alpha], 1))
+
+
+def published(sprites: Sprites, spec: SceneSpec) -> NDArray:
+    """Appearance in all channels and alpha, (K, C + 1, h, w) float32."""
+    ink, alpha = sprites.ink, sprites.alpha
+    shade = torch.where(alpha > 0, ink / alpha.clamp_min(1e-6), 0)
+    if spec.color == "flat":
+        shade = torch.ones_like(ink)
+    parts = [shade[:, None].expand(-1, spec.channels, -1, -1), alpha[:, None]]
+    return np.array(torch.cat(parts, 1).cpu().numpy(), dtype=np.float32)
+
+
+def received(arrays: NDArray, spec: SceneSpec, device: str) -> Sprites:
+    """The inverse of :func:`published`; an appearance in colors becomes gray."""
+    values = torch.from_numpy(np.array(arrays, dtype=np.float32)).to(device)
+    alpha = values[:, -1]
+    shade = values[:, :-1].mean(1)
+    ink = alpha if spec.color == "flat" else shade * alpha
+    return Sprites(torch.stack([ink, alpha], 1))

@@ -1,0 +1,111 @@
+"""Sprites of scenes: rounds of search and closed form."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.runtime import generator, isolated
+from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
+from sklearn_sprites._engine.scene_settings import SceneSettings, resolve_penalty
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
+
+OnRound = Callable[[RoundInfo], bool]
+PATIENCE = 3  # rounds without progress that end the fit
+
+
+class Learner(Protocol):
+    """Sprites on their way."""
+
+    def begin(self, images: Tensor) -> None:
+        """Find first sprites in some images."""
+
+    def round(self, images: Tensor, share: float) -> float:
+        """Search some images and solve the sprites; mean squared error before.
+
+        `share` of all rounds is done.
+        """
+
+    def published(self) -> NDArray:
+        """Sprites (K, C + 1, h, w) as they stand."""
+
+
+def fit_scenes(
+    images: NDArray,
+    spec: SceneSpec,
+    settings: SceneSettings,
+    seed: np.random.SeedSequence,
+    device: str,
+    init_sprites: NDArray | None = None,
+    warm: FittedScenes | None = None,
+    on_round: OnRound | None = None,
+) -> FittedScenes:
+    """Learn sprites from scenes.
+
+    Assumes valid input: images (n, C, H, W) float32, about in [0, 1]; `init_sprites`
+    (K, C + 1, h, w); `warm` sprites of the same spec to go on from. `on_round` is told
+    after each round and may ask to stop.
+    """
+    draws = generator(seed, "cpu")
+    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
+    given = warm.sprites if warm is not None else init_sprites
+    with isolated(grad=False, seed=seed):
+        data = torch.from_numpy(np.ascontiguousarray(images))
+        learner = ShiftedLearner(spec, settings, penalty, draws, device, given)
+        return _run(learner, data, spec, settings, draws, device, on_round)
+
+
+def _run(
+    learner: Learner,
+    data: Tensor,
+    spec: SceneSpec,
+    settings: SceneSettings,
+    draws: torch.Generator,
+    device: str,
+    on_round: OnRound | None,
+) -> FittedScenes:
+    losses: list[float] = []
+
+    def fitted() -> FittedScenes:
+        arrays = {"sprites": learner.published(), "backgrounds": backgrounds(spec)}
+        done = len(losses)
+        loss = losses[-1] if losses else float("nan")
+        return FittedScenes(
+            spec, arrays, loss, list(losses), done, has_settled(losses, settings.tol)
+        )
+
+    learner.begin(_some(data, settings.images_per_round, draws).to(device))
+    most = max(settings.max_rounds, 1)
+    for turn in range(most):
+        batch = _some(data, settings.images_per_round, draws).to(device)
+        losses.append(learner.round(batch, turn / most))
+        told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
+        if on_round is not None and on_round(told):
+            break
+        if has_settled(losses, settings.tol):
+            break
+    return fitted()
+
+
+def _some(data: Tensor, count: int, draws: torch.Generator) -> Tensor:
+    if count >= len(data):
+        return data
+    return data[torch.randperm(len(data), generator=draws)[:count]]
+
+
+def backgrounds(spec: SceneSpec) -> NDArray:
+    """Backgrounds (M, C, H, W): flat, their color is solved in every image."""
+    shape = (spec.n_backgrounds, spec.channels, spec.height, spec.width)
+    return np.ones(shape, np.float32)
+
+
+def has_settled(losses: list[float], tol: float) -> bool:
+    """Whether no round of the last few was better than before by a share of `tol`."""
+    if len(losses) <= PATIENCE:
+        return False
+    before, now = min(losses[:-PATIENCE]), min(losses[-PATIENCE:])
+    return before - now <= tol * losses[0]

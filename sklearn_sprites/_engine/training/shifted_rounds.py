@@ -1,0 +1,76 @@
+"""Rounds for shifted sprites on black."""
+
+import math
+
+import torch
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.scene_settings import SceneSettings
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.training.shifted import (
+    Seen,
+    blob,
+    first_sprites,
+    halves,
+    most_missed,
+    observe,
+    updated,
+)
+
+SPARES = 0.5  # sprites tried beyond those wanted, in shares of these
+SETTLING = 0.6  # share of the rounds after which no more splits are tried
+WINDOWED = 400  # images in which blobs look for first sprites
+
+
+class ShiftedLearner:
+    """Sprites as ink (K, h, w), and how many more than wanted are tried."""
+
+    def __init__(
+        self,
+        spec: SceneSpec,
+        settings: SceneSettings,
+        penalty: float,
+        draws: torch.Generator,
+        device: str,
+        given: NDArray | None,
+    ) -> None:
+        self.spec, self.settings, self.penalty = spec, settings, penalty
+        self.draws = draws
+        self.spares = math.ceil(spec.n_sprites * SPARES) if settings.swap else 0
+        self.given = None if given is None else received(given, spec, device).ink
+        self.ink = torch.zeros(0)
+
+    def begin(self, images: torch.Tensor) -> None:
+        """k-means of the windows that blobs find."""
+        if self.given is not None:
+            self.ink = self.given
+            return
+        spot = blob((self.spec.sprite_height, self.spec.sprite_width), images)
+        seen = self._observe(images[:WINDOWED], spot)
+        self.ink = first_sprites(seen, self.spec.n_sprites + self.spares, self.draws)
+
+    def round(self, images: torch.Tensor, share: float) -> float:
+        """Search, keep the sprites missed most, solve them, try splits."""
+        seen = self._observe(images, self.ink)
+        if len(self.ink) > self.spec.n_sprites:
+            kept = most_missed(seen.table, self.spec.n_sprites)
+            label = seen.table[:, kept].argmax(1)
+            self.ink = self.ink[kept]
+            seen = seen._replace(sprite=label, table=seen.table[:, kept])
+        self.ink = updated(self.ink, seen)
+        if self.spares and share < SETTLING:
+            self.ink = torch.cat(
+                [self.ink, halves(self.ink, seen, self.spares, self.draws)]
+            )
+        return seen.loss
+
+    def published(self) -> NDArray:
+        """Sprites (K, C + 1, h, w)."""
+        ink = self.ink[: self.spec.n_sprites]
+        return published(with_alpha(ink, self.spec), self.spec)
+
+    def _observe(self, images: torch.Tensor, ink: torch.Tensor) -> Seen:
+        return observe(
+            images, ink, self.spec.n_layers, self.settings.search.sweeps, self.penalty
+        )
