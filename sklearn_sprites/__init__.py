@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from sklearn_sprites._engine.scene_settings import Search
     from sklearn_sprites._engine.settings import ClonePerturb, Swap
     from sklearn_sprites._scenes import Decomposition
-    from sklearn_sprites.display import ReconstructionDisplay, SpriteDisplay
+    from sklearn_sprites.display import (
+        DecompositionDisplay,
+        ReconstructionDisplay,
+        SpriteDisplay,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClonePerturb",
     "Decomposition",
+    "DecompositionDisplay",
     "LayeredSpriteDecomposition",
     "ReconstructionDisplay",
     "Search",
@@ -41,6 +46,7 @@ _SUBMODULES = ("datasets", "exceptions", "metrics", "testing")
 _HOMES = {
     "ClonePerturb": "sklearn_sprites._engine.settings",
     "Decomposition": "sklearn_sprites._scenes",
+    "DecompositionDisplay": "sklearn_sprites.display",
     "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
     "ReconstructionDisplay": "sklearn_sprites.display",
     "Search": "sklearn_sprites._engine.scene_settings",

@@ -22,7 +22,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Examples in docstrings are short: they stop before they have converged."""
-    short = pytest.mark.filterwarnings("ignore:SpriteClustering stopped")
+    short = pytest.mark.filterwarnings("ignore:[A-Za-z]+ stopped after")
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker(short)

@@ -1,0 +1,125 @@
+"""Pictures side by side; matplotlib is imported when something is drawn."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHECKERS = (0.75, 0.9)  # behind transparent sprites
+PANEL_INCHES = 0.62  # side of one picture
+
+
+def as_images(X: Any, image_shape: tuple[int, int, int]) -> NDArray:
+    """Images in any accepted form -> (n, H, W, C), in the user's units."""
+    images = np.asarray(X)
+    return images.reshape(len(images), *image_shape)
+
+
+def apply(function: Any, images: NDArray, rows: NDArray) -> NDArray:
+    """A method of an estimator on some images -> (n, H, W, C)."""
+    chosen = images[rows]
+    if len(chosen) == 0:
+        return chosen
+    with warnings.catch_warnings():
+        # An estimator that was fitted on a data frame misses the names of its columns.
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        result = np.asarray(function(chosen.reshape(len(chosen), -1)))
+    return result.reshape(*chosen.shape[:3], -1)
+
+
+def unit_scale(images: NDArray) -> Any:
+    """How to bring values in the user's units to [0, 1], as the images span it."""
+    if images.dtype.kind in "u":
+        low, high = 0.0, float(np.iinfo(images.dtype).max)
+    else:
+        low, high = float(images.min()), float(images.max())
+        if 0 <= low and high <= 1:
+            low, high = 0.0, 1.0
+    span = (high - low) or 1.0
+    return lambda values: ((np.asarray(values, np.float64) - low) / span).clip(0, 1)
+
+
+def checkers(height: int, width: int, shades: tuple[float, float]) -> NDArray:
+    """A board of two shades, (height, width, 1)."""
+    y, x = np.mgrid[:height, :width]
+    side = max(2, height // 7)
+    return np.array(shades)[(y // side + x // side) % 2][..., None]
+
+
+def over_checkers(
+    sprites: NDArray,
+    masks: NDArray | None,
+    shades: tuple[float, float] = CHECKERS,
+) -> NDArray:
+    """Sprites (K, h, w, C) over a board that shows where they are transparent."""
+    if masks is None:
+        return sprites
+    board = checkers(*sprites.shape[1:3], shades)
+    return masks[..., None] * sprites + (1 - masks[..., None]) * board
+
+
+def _as_rgb(pictures: NDArray) -> NDArray:
+    """Three channels are colors; any other number is shown as its mean, in gray."""
+    if pictures.shape[-1] == 3:
+        return pictures
+    return np.repeat(pictures.mean(axis=-1, keepdims=True), 3, axis=-1)
+
+
+def mosaic_of(rows: list[NDArray], width: int, shape: tuple[int, ...]) -> NDArray:
+    """Rows of pictures -> one picture, white where a row is short."""
+    height, side, gap = shape[0], shape[1], max(1, shape[0] // 16)
+    canvas = np.ones((len(rows) * (height + gap), width * (side + gap), 3))
+    for i, pictures in enumerate(rows):
+        for j, picture in enumerate(_as_rgb(np.asarray(pictures))[:width]):
+            top, left = i * (height + gap), j * (side + gap)
+            canvas[top : top + height, left : left + side] = picture
+    return canvas[:-gap, :-gap]
+
+
+def draw_columns(
+    mosaics: dict[str, NDArray], widths: list[int], n_rows: int, figure: Any
+) -> tuple[Any, NDArray]:
+    """One axis per mosaic, side by side, on a figure of fitting size if none is given.
+
+    A mosaic has `n_rows` rows and, in its entry of `widths`, a number of columns.
+    """
+    if figure is None:
+        figure = pyplot().figure(
+            figsize=(
+                PANEL_INCHES * (sum(widths) + 2) + 0.25 * len(widths),
+                PANEL_INCHES * n_rows + 0.6,
+            ),
+            layout="constrained",
+        )
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    for axis, (title, mosaic) in zip(axes, mosaics.items(), strict=True):
+        show(axis, mosaic, title)
+    return figure, axes
+
+
+def show(axis: Any, picture: NDArray, title: str) -> None:
+    """A picture without a frame."""
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_title(title, fontsize="medium")
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def label_rows(axis: Any, labels: list[str]) -> None:
+    """Labels beside the rows of a mosaic."""
+    bottom = axis.get_ylim()[0]
+    centers = (np.arange(len(labels)) + 0.5) * bottom / len(labels)
+    axis.set_yticks(centers, labels)
+    axis.tick_params(left=False)
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, or an error that says what to install."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "Displays need matplotlib: pip install 'sklearn-sprites[plot]'."
+        ) from error
+    return plt
