@@ -15,6 +15,8 @@ from sklearn_sprites._engine.ops.layers import (
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.poses import place
 
+MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
+NOTICEABLE = 1e-5  # squared error of a pixel
 HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
 
@@ -131,11 +133,30 @@ def settle(
     return best
 
 
-def savings(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Tensor:
-    """Squared error that each layer saves, the colors of the others solved anew."""
-    saves = []
+class Worth(NamedTuple):
+    """What layers are worth: errors saved (B, L), and the share of what they show
+    (B, L) that is better for them.
+    """
+
+    saves: Tensor
+    share: Tensor
+
+
+def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Worth:
+    """What each layer is worth, the colors of the others solved anew without it."""
+    now = (images - found.image).square().sum(1)  # (B, H, W)
+    saves, shares = [], []
+    seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):
         without = drawn.clone()
         without[:, i] = 0
-        saves.append(picture(images, without, found.over, spec).error - found.error)
-    return torch.stack(saves, 1) if saves else images.new_zeros((len(images), 0))
+        other = picture(images, without, found.over, spec)
+        before = (images - other.image).square().sum(1)
+        shown = (seen[:, i] > 0.5).to(now)
+        better = (before > now + NOTICEABLE).to(now) * shown
+        saves.append((before - now).sum((1, 2)))
+        shares.append(better.sum((1, 2)) / shown.sum((1, 2)).clamp_min(1))
+    if not saves:
+        nothing = images.new_zeros((len(images), 0))
+        return Worth(nothing, nothing)
+    return Worth(torch.stack(saves, 1), torch.stack(shares, 1))

@@ -9,43 +9,64 @@ from sklearn_sprites._engine.ops.correlation import Filters, make_filters
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import (
+    MOSTLY,
     Layers,
     Picture,
     Sprites,
     draw,
     no_layers,
     pick,
-    savings,
     settle,
+    worth,
 )
 from sklearn_sprites._engine.search.poses import corner_pose
+from sklearn_sprites._engine.search.polish import polish
+from sklearn_sprites._engine.search.posed import (
+    PoseSearcher,
+    make_pose_searcher,
+    sketch,
+)
+from sklearn_sprites._engine.search.refine import Slopes, make_slopes
 from sklearn_sprites._engine.search.shifts import search_shifts
+
+LAST_SCALE = 0.1
+POLISH_STEPS = 4
 
 
 class Searcher(NamedTuple):
-    """All that a search needs besides images."""
+    """All that a search needs besides images.
+
+    ``filters`` for shifts on black, ``posed`` and ``fine`` for other poses.
+    """
 
     spec: SceneSpec
     search: Search
     penalty: float
     sprites: Sprites
-    filters: Filters
+    filters: Filters | None
+    posed: PoseSearcher | None
+    fine: Slopes | None
 
 
 def make_searcher(
     spec: SceneSpec, search: Search, penalty: float, sprites: Sprites
 ) -> Searcher:
     """Prepare the sprites."""
-    filters = make_filters(sprites.ink, spec.height, spec.width)
-    return Searcher(spec, search, penalty, sprites, filters)
+    if spec.is_additive:
+        filters = make_filters(sprites.ink, spec.height, spec.width)
+        return Searcher(spec, search, penalty, sprites, filters, None, None)
+    posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)
+    fine = make_slopes(sprites, spec, search, 1)
+    return Searcher(spec, search, penalty, sprites, None, posed, fine)
 
 
 class Found(NamedTuple):
-    """Layers, the picture that they make, and what each saves (B, L)."""
+    """Layers, the picture that they make, and what each is worth (B, L)."""
 
     layers: Layers
     picture: Picture
     saves: Tensor
+    share: Tensor
 
 
 def choose(better: Tensor, new: Found, old: Found) -> Found:
@@ -54,27 +75,42 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
         Layers(*(pick(better, n, o) for n, o in zip(new[0], old[0], strict=True))),
         Picture(*(pick(better, n, o) for n, o in zip(new[1], old[1], strict=True))),
         pick(better, new.saves, old.saves),
+        pick(better, new.share, old.share),
     )
 
 
 def find_layers(images: Tensor, searcher: Searcher) -> Found:
     """Search the layers of a batch of images, and drop those that do not pay."""
-    spec, sprites = searcher.spec, searcher.sprites
-    layers = no_layers(images, spec)
+    spec = searcher.spec
     if not spec.n_layers:
-        picture = describe(images, layers, searcher)
-        return Found(layers, picture, layers.on)
-    shifted = search_shifts(
+        layers = no_layers(images, spec)
+        return Found(layers, describe(images, layers, searcher), layers.on, layers.on)
+    if searcher.filters is not None:
+        return pruned(images, _shifted(images, searcher, searcher.filters), searcher)
+    if searcher.posed is None or searcher.fine is None:
+        raise AssertionError("a searcher has filters, or bank and slopes")
+    sketched = sketch(images, searcher.posed, searcher.search.sweeps)
+    found = pruned(images, sketched.layers, searcher)
+    layers = polish(
+        images, found.layers, searcher.sprites, searcher.fine, spec, POLISH_STEPS
+    )
+    return pruned(images, layers, searcher)
+
+
+def _shifted(images: Tensor, searcher: Searcher, filters: Filters) -> Layers:
+    """Shifted sprites on black."""
+    spec, sprites = searcher.spec, searcher.sprites
+    found = search_shifts(
         images,
         sprites.ink,
-        searcher.filters,
+        filters,
         spec.n_layers,
         searcher.search.sweeps,
         searcher.penalty,
     )
-    pose = corner_pose(shifted.row.to(images), shifted.column.to(images), sprites.sides)
-    layers = layers._replace(sprite=shifted.sprite, pose=pose, on=shifted.on)
-    return pruned(images, layers, searcher)
+    pose = corner_pose(found.row.to(images), found.column.to(images), sprites.sides)
+    layers = no_layers(images, spec)
+    return layers._replace(sprite=found.sprite, pose=pose, on=found.on)
 
 
 def describe(images: Tensor, layers: Layers, searcher: Searcher) -> Picture:
@@ -87,7 +123,8 @@ def pruned(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first."""
     found = _judged(images, layers, searcher)
     for _ in range(searcher.spec.n_layers):
-        paying = torch.where(found.layers.on > 0, found.saves, torch.inf)
+        useful = torch.where(found.share > MOSTLY, found.saves, 0)
+        paying = torch.where(found.layers.on > 0, useful, torch.inf)
         least, worst = paying.min(1)
         drop = least <= searcher.penalty
         if not drop.any():  # a sync, which saves the work of a round
@@ -102,5 +139,6 @@ def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     spec = searcher.spec
     drawn = draw(searcher.sprites, layers, spec.height, spec.width)
     picture = settle(images, drawn, layers.over, spec)
-    saves = savings(images, drawn, picture, spec)
-    return Found(layers._replace(over=picture.over), picture, saves * layers.on)
+    saves, share = worth(images, drawn, picture, spec)
+    layers = layers._replace(over=picture.over)
+    return Found(layers, picture, saves * layers.on, share)

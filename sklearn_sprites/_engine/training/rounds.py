@@ -12,6 +12,7 @@ from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
 from sklearn_sprites._engine.scene_settings import SceneSettings, resolve_penalty
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
@@ -55,7 +56,8 @@ def fit_scenes(
     given = warm.sprites if warm is not None else init_sprites
     with isolated(grad=False, seed=seed):
         data = torch.from_numpy(np.ascontiguousarray(images))
-        learner = ShiftedLearner(spec, settings, penalty, draws, device, given)
+        kind = ShiftedLearner if spec.is_additive else PosedLearner
+        learner = kind(spec, settings, penalty, draws, device, given)
         return _run(learner, data, spec, settings, draws, device, on_round)
 
 

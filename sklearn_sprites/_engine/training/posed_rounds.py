@@ -1,0 +1,118 @@
+"""Rounds for masks in any pose: search, then least squares for every mask."""
+
+from dataclasses import replace
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.training.gauge import gauged
+from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
+from sklearn_sprites._engine.training.scene_evidence import (
+    frame_points,
+    mask_evidence,
+)
+
+BATCH = 16
+MEMORY = 0.6  # of what earlier rounds saw
+PRIOR = 0.1  # squared contrast that a mask as it was is worth
+TRUSTED = 25.0  # times the penalty that a layer saves before it teaches
+CLEAR = 2e-3  # mean squared error of an image that teaches
+DISC = 0.72  # radius of the first sprite, in halves of its side
+DISC_SCALES = (0.36, 0.46, 0.58, 0.72, 0.9)
+WINDOWS = 500  # from which first sprites are made, at most
+CLEAREST = 0.7  # share of the windows that are used
+
+
+class PosedLearner:
+    """Masks (K, h, w), and sums of what rounds saw of them."""
+
+    def __init__(
+        self,
+        spec: SceneSpec,
+        settings: SceneSettings,
+        penalty: float,
+        draws: torch.Generator,
+        device: str,
+        given: NDArray | None,
+    ) -> None:
+        self.spec, self.settings, self.penalty = spec, settings, penalty
+        self.draws = draws
+        self.given = None if given is None else received(given, spec, device).alpha
+        self.masks = torch.zeros(0)
+        self.sums = torch.zeros(0)
+
+    def begin(self, images: Tensor) -> None:
+        """k-means of the windows that discs find."""
+        if self.given is not None:
+            self.masks = self.given
+        else:
+            windows = first_windows(images, self.spec, self.penalty)
+            if not len(windows):
+                windows = disc(self.spec, images)
+            k = self.spec.n_sprites
+            found = pose_kmeans(windows[:WINDOWS], k, self.spec, self.draws)
+            self.masks = gauged(found, self.spec)
+        self.sums = torch.zeros_like(self.masks)[:, None].repeat(1, 2, 1, 1)
+
+    def round(self, images: Tensor, share: float) -> float:
+        """Search, and solve the masks."""
+        quick = replace(self.settings.search, restarts=0, replacements=0)
+        searcher = make_searcher(
+            self.spec, quick, self.penalty, with_alpha(self.masks, self.spec)
+        )
+        sides = (self.spec.sprite_height, self.spec.sprite_width)
+        sums, error = MEMORY * self.sums, 0.0
+        for x in images.split(BATCH):
+            found = find_layers(x, searcher)
+            seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
+            clear = found.picture.error / x[0].numel() < CLEAR
+            taught = (found.saves > TRUSTED * self.penalty) & clear[:, None]
+            weight = (found.layers.on * taught).flatten()[:, None, None, None]
+            sprite = found.layers.sprite.flatten()
+            sums = sums.index_add(0, sprite, seen.flatten(0, 1) * weight)
+            error += float(found.picture.error.double().sum())
+        self.sums = sums
+        mask = (sums[:, 0] + PRIOR * self.masks) / (sums[:, 1] + PRIOR)
+        self.masks = gauged(mask.clamp(0, 1), self.spec)
+        return error / images.numel()
+
+    def published(self) -> NDArray:
+        """Sprites (K, C + 1, h, w)."""
+        return published(with_alpha(self.masks, self.spec), self.spec)
+
+
+def disc(spec: SceneSpec, like: Tensor) -> Tensor:
+    """A round mask (1, h, w)."""
+    sides = (spec.sprite_height, spec.sprite_width)
+    far = frame_points(sides, like).norm(dim=1).view(1, *sides)
+    return ((DISC - far) * min(sides) / 2 + 0.5).clamp(0, 1)
+
+
+def first_windows(images: Tensor, spec: SceneSpec, penalty: float) -> Tensor:
+    """Masks (n, h, w) of what discs find, those seen most clearly."""
+    round_spec = replace(spec, n_sprites=1)
+    scales = DISC_SCALES if spec.has_scale else (1.0,)
+    search = Search(
+        sweeps=1, rotations=1, scales=scales, refine_steps=0, restarts=0, replacements=0
+    )
+    mask = disc(spec, images)
+    searcher = make_searcher(round_spec, search, penalty, with_alpha(mask, spec))
+    sides, found = (spec.sprite_height, spec.sprite_width), []
+    for x in images.split(BATCH):
+        layers = find_layers(x, searcher)
+        seen = mask_evidence(x, layers.layers, layers.picture, spec, sides)
+        top, bottom = seen.unbind(2)
+        alpha = (top / (bottom + 1e-2)).clamp(0, 1)
+        full = (alpha * mask).sum((2, 3)) / mask.sum()
+        clear = ((bottom > 0.02) * mask).sum((2, 3)) / mask.sum()
+        good = (layers.saves > TRUSTED * penalty) & (full > 0.5) & (clear > 0.85)
+        found.append(alpha[good & (layers.layers.on > 0)])
+    windows = torch.cat(found)
+    edge = torch.cat([windows[:, [0, -1]], windows[:, :, [0, -1]].transpose(1, 2)], 2)
+    doubt = (windows * (1 - windows)).mean((1, 2)) + 2 * edge.mean((1, 2))
+    return windows[doubt.argsort()[: int(CLEAREST * len(windows))]]
