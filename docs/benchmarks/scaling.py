@@ -4,8 +4,8 @@
 
 Writes scaling.json and scaling.png beside this file. Images are scikit-learn's digits,
 enlarged to 28 x 28 and moved about. The number of epochs is fixed: stages are too short
-to converge before their end. An epoch has at least 48 steps, so that sets of less than
-48 batches take longer per image.
+to converge before their end. An epoch has at least 32 steps, so that sets of less than
+32 batches take longer per image.
 
 Without transformations SpriteClustering is k-means; its time is compared with that of
 MiniBatchKMeans in the same process, on 10,000 x 784 Gaussian blobs, far apart and

@@ -8,9 +8,12 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_sprites._engine.training.lloyd import (
+    CHUNK,
+    assign,
+    from_a_sample,
     kmeans,
     lloyd,
-    mean_of_clusters,
+    means,
     plus_plus,
     squared_distances,
 )
@@ -36,10 +39,38 @@ def test_squared_distances_equal_their_definition(make, n, k, d):
 def test_means_equal_their_definition_and_empty_clusters_stay(make, n, k):
     points, centers = make.normal(n, 3), make.normal(k, 3)
     labels = torch.randint(k, (n,), generator=make.generator)
-    found = mean_of_clusters(points, labels, centers)
+    sums = torch.zeros(k, 3).to(points).index_add_(0, labels, points)
+    found = means(sums, labels, centers)
     for j in range(k):
         mine = points[labels == j]
         torch.testing.assert_close(found[j], mine.mean(0) if len(mine) else centers[j])
+
+
+@attack
+@given(draws, st.integers(1, 9), st.integers(1, 5), st.sampled_from([0, CHUNK]))
+def test_one_reading_gives_labels_distances_and_sums(make, n, k, more):
+    points, centers = make.normal(n + more, 3), make.normal(k, 3)
+    labels, errors, sums = assign(points, points.square().sum(1), centers)
+    distances = squared_distances(points, centers)
+    torch.testing.assert_close(errors, distances.amin(1))
+    torch.testing.assert_close(distances.gather(1, labels[:, None])[:, 0], errors)
+    for j in range(k):
+        torch.testing.assert_close(sums[j], points[labels == j].sum(0))
+
+
+def test_a_sample_is_a_start_that_is_hardly_improved():
+    points = torch.from_numpy(load_digits().data).float() / 16
+    seeds = plus_plus(points, 4, seeded())
+    start = from_a_sample(points, seeds, seeded(), 100)
+    done = lloyd(points, start)
+    least, first, before = (
+        float(squared_distances(points, centers).amin(1).sum())
+        for centers in (done.centers, start, seeds)
+    )
+    assert first - least < 0.2 * (before - least)
+    assert done.n_iter < lloyd(points, seeds).n_iter
+    few = points[:20]
+    assert torch.equal(from_a_sample(few, few[:3], seeded(), 100), few[:3])
 
 
 def test_the_same_start_leads_where_scikit_learn_goes():

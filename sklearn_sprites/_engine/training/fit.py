@@ -16,7 +16,7 @@ from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.ledger import Ledger
-from sklearn_sprites._engine.training.lloyd import lloyd
+from sklearn_sprites._engine.training.lloyd import from_a_sample, lloyd
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages
@@ -138,14 +138,16 @@ def _fit_kmeans(
 ) -> FittedModel:
     """No transformation and nothing behind: Lloyd's algorithm finds the sprites."""
     given = warm.sprites if warm is not None else init_sprites
+    flat = images.flatten(1)
+    max_iter = max(settings.max_epochs, 1)
     if given is None:
         simple = "k-means++" if settings.init in ("align", "kmeans") else settings.init
         sprites = make_start(images, spec, simple, draws).sprites
+        first = from_a_sample(flat, sprites.flatten(1), draws, max_iter)
     else:
         sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
-    flat = images.flatten(1)
-    max_iter = max(settings.max_epochs, 1)
-    found = lloyd(flat, sprites.flatten(1), max_iter)
+        first = sprites.flatten(1)
+    found = lloyd(flat, first, max_iter)
     loss = float(found.errors.mean()) / flat.shape[1]
     arrays = {
         "sprites": found.centers.view(sprites.shape).cpu().numpy().copy(),

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+SHARE, PER_CENTER = 4, 100  # a sample: 1/SHARE of the points, some for each center
+CHUNK = 1024  # points read at a time: they stay in a CPU's cache
+
 
 class Clusters(NamedTuple):
     """Centers (K, d), labels (n,), squared distances (n,) and iterations done."""
@@ -44,9 +47,26 @@ def plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     return torch.cat(centers)
 
 
-def mean_of_clusters(points: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
+def assign(points: Tensor, norms: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
+    """Labels (n,), squared distances (n,) and sums (K, d) of the points of each center.
+
+    `norms` (n,) are the points' squared lengths. A chunk of points is read once for
+    both products.
+    """
+    own = centers.square().sum(1)[:, None]
+    sums, found = torch.zeros_like(centers), []
+    for part in points.split(CHUNK):
+        nearest = torch.addmm(own, centers, part.T, alpha=-2).min(0)
+        member = part.new_zeros(len(centers), len(part))
+        sums.addmm_(member.scatter_(0, nearest.indices[None], 1), part)
+        found.append(nearest)
+    labels = torch.cat([part.indices for part in found])
+    errors = torch.cat([part.values for part in found]) + norms
+    return labels, errors.clamp_min_(0), sums
+
+
+def means(sums: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """Means of the points with each label; a label without points keeps its center."""
-    sums = torch.zeros_like(centers).index_add_(0, labels, points)
     counts = torch.bincount(labels, minlength=len(centers))[:, None]
     return torch.where(counts > 0, sums / counts.clamp_min(1), centers)
 
@@ -70,21 +90,34 @@ def lloyd(
 
     `tol` is relative to the variance of the points, as in scikit-learn's KMeans.
     """
-    limit = tol * points.var(0, unbiased=False).mean()
+    norms = points.square().sum(1)
+    middle = points.mean(0)
+    limit = tol * float(norms.mean() - middle.square().sum()) / points.shape[1]
     labels = torch.full((len(points),), -1, device=points.device)
     n_iter = 0
     while n_iter < max_iter:
         n_iter += 1
-        errors, now = squared_distances(points, centers).min(1)
-        moved = mean_of_clusters(points, now, centers)
+        now, errors, sums = assign(points, norms, centers)
+        moved = means(sums, now, centers)
         moved, relocated = relocate_empty(moved, now, errors, points)
         still = torch.equal(now, labels) and not relocated
         shift = (moved - centers).square().sum()
         labels, centers = now, moved
         if still or shift <= limit:
             break
-    errors, labels = squared_distances(points, centers).min(1)
+    labels, errors, _ = assign(points, norms, centers)
     return Clusters(centers, labels, errors, n_iter, n_iter < max_iter)
+
+
+def from_a_sample(
+    points: Tensor, centers: Tensor, generator: torch.Generator, max_iter: int
+) -> Tensor:
+    """Centers that a random sample of the points agrees with: a start at less cost."""
+    n = max(len(points) // SHARE, PER_CENTER * len(centers))
+    if n >= len(points):
+        return centers
+    order = torch.randperm(len(points), generator=generator)[:n]
+    return lloyd(points[order.to(points.device)], centers, max_iter).centers
 
 
 def kmeans(

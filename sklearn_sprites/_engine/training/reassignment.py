@@ -10,7 +10,11 @@ from torch import Tensor
 
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
-from sklearn_sprites._engine.training.splits import least_missed, noise_levels, split_gains
+from sklearn_sprites._engine.training.splits import (
+    least_missed,
+    noise_levels,
+    split_gains,
+)
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 
 PROSPECTS = 2000  # images on which the removal of sprites is judged
