@@ -45,6 +45,7 @@ from sklearn_sprites._validation import (
     Interval,
     Scaling,
     StrOptions,
+    check_feature_names,
     check_parameters,
     seed_sequence,
 )
@@ -376,8 +377,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
         Parameters
         ----------
-        input_features : Ignored
-            Not used, present here for API consistency by convention.
+        input_features : array-like of str or None, default=None
+            Not used but compared with the names of the pixels seen in fit.
 
         Returns
         -------
@@ -385,6 +386,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             ``"layer0_sprite"``, ``"layer0_visible"``, ``"layer0_x"``, ...
         """
         check_is_fitted(self)
+        check_feature_names(self, input_features)
         return np.array(feature_names(self._scene_spec()), dtype=object)
 
     def decompose(self, X: Any) -> Decomposition:
@@ -493,7 +495,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     ) -> Iterator[tuple[Decomposition, Rendered]]:
         """Some images at a time, because the masks of all take much memory."""
         model, units = self._model(), self._units()
-        for first in range(0, len(found), IMAGES_AT_ONCE):
+        for first in range(0, found.n_images, IMAGES_AT_ONCE):
             some = found[first : first + IMAGES_AT_ONCE]
             yield some, model.render(units.to_model(some))
 
@@ -555,7 +557,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             _warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
         if not best.fitted.converged and not progress.was_stopped:
             _warn(
-                f"{type(self).__name__} stopped after {best.fitted.n_rounds} rounds, "
+                f"{type(self).__name__} stopped after {best.fitted.n_rounds} round(s), "
                 f"before its loss settled within tol={self.tol}; increase max_rounds "
                 "or tol."
             )

@@ -55,9 +55,8 @@ class Units:
         )
 
     def to_model(self, found: Decomposition) -> LayerRecord:
-        """The inverse of :meth:`to_user`."""
+        """What can be drawn; what was measured is left out."""
         inside = np.append(self.order, -1)
-        squared = self.scaling.scale * self.scaling.scale
         behind = found.background_gain, found.background_bias
         return LayerRecord(
             sprite=inside[found.sprite],
@@ -68,11 +67,11 @@ class Units:
             gain=found.gain.astype(np.float32),
             bias=self._bias(found.gain, found.bias),
             over=found.over,
-            saves=found.saves / squared,
+            saves=np.zeros_like(found.saves),
             background=found.background,
             background_gain=behind[0].astype(np.float32),
             background_bias=self._bias(*behind),
-            error=found.error / squared,
+            error=np.zeros_like(found.error),
         )
 
     def _color(self, gain: NDArray, bias: NDArray) -> tuple[NDArray, NDArray]:
@@ -159,7 +158,7 @@ def features(
     names = layer_feature_names(spec)
     table = np.stack([np.where(found.shown, told[name], 0.0) for name in names], axis=2)
     table[..., 0] = found.sprite
-    return table.reshape(len(found), -1)
+    return table.reshape(found.n_images, -1)
 
 
 def visible_shares(drawn: Rendered) -> NDArray:

@@ -91,9 +91,6 @@ class Decomposition:
     palette: NDArray
     black: float
 
-    def __len__(self) -> int:
-        return len(self.sprite)
-
     def __getitem__(self, images: Any) -> "Decomposition":
         """The record of some of the images: an index, a slice, indices or booleans."""
         if isinstance(images, int | np.integer):
@@ -102,9 +99,14 @@ class Decomposition:
 
     def __repr__(self) -> str:
         return (
-            f"Decomposition({len(self)} images, up to {self.sprite.shape[1]} layers, "
-            f"{int(self.n_objects.sum())} objects)"
+            f"Decomposition({self.n_images} images, up to {self.sprite.shape[1]} "
+            f"layers, {int(self.n_objects.sum())} objects)"
         )
+
+    @property
+    def n_images(self) -> int:
+        """Number of images. There is no `len`: a record is no sequence of images."""
+        return len(self.sprite)
 
     @property
     def shown(self) -> NDArray:
@@ -370,7 +372,7 @@ def check_decomposition(
     found: Decomposition, n_sprites: int, n_layers: int, n_channels: int
 ) -> None:
     """Refuse what an estimator cannot draw, in words."""
-    n = len(found)
+    n = found.n_images
     shapes = {
         "sprite": (n, n_layers),
         "gain": (n, n_layers, n_channels),

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 __all__ = [
     "HasMethods",
@@ -29,6 +29,7 @@ __all__ = [
     "InvalidParameterError",
     "Scaling",
     "StrOptions",
+    "check_feature_names",
     "check_images",
     "check_parameters",
     "seed_sequence",
@@ -138,6 +139,11 @@ def shape_of_width(width: int) -> Shape:
         if channels * side * side == width:
             return side, side, channels
     return 1, width, 1
+
+
+def check_feature_names(estimator: Any, input_features: Any) -> None:
+    """Refuse names of features that are not those seen in fit."""
+    _check_feature_names_in(estimator, input_features, generate_names=False)
 
 
 def check_parameters(estimator: Any) -> None:

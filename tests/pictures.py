@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_sprites import SpriteClustering
+from sklearn_sprites import Decomposition, SpriteClustering
 
 DEVICE = "cpu"  # set by conftest from the command line
 KMEANS = {"transformations": ()}
@@ -33,6 +33,8 @@ def fitted_arrays(model):
     for name, value in sorted(vars(model).items()):
         if not name.endswith("_") or name.startswith("_"):
             continue
+        if isinstance(value, Decomposition):
+            value = vars(value)
         if isinstance(value, dict):
             yield from ((f"{name}.{k}", np.asarray(v)) for k, v in value.items())
         else:

@@ -1,0 +1,94 @@
+"""Small scenes and quick decompositions for tests."""
+
+import numpy as np
+
+from sklearn_sprites import Decomposition, LayeredSpriteDecomposition
+from tests import pictures
+
+QUICK = {"max_rounds": 1}
+SETTLED = {"max_rounds": 8}
+SHAPES = np.zeros((3, 5, 5))
+SHAPES[0, :, 1:4] = 1
+SHAPES[1, 3:] = 1
+SHAPES[1, :, :2] = 1
+SHAPES[2, 0] = 1
+SHAPES[2, :, 2] = 1
+
+
+def make_scenes(n=40, n_objects=2, side=16, channels=3, seed=0):
+    """Shapes that do not overlap on black: images, instances, classes, centers."""
+    draws = np.random.default_rng(seed)
+    images = np.zeros((n, side, side, channels))
+    instances, classes = np.zeros((2, n, side, side), np.int64)
+    centers = np.zeros((n, n_objects, 2))
+    for i in range(n):
+        for j in range(n_objects):
+            while True:
+                y, x = draws.integers(0, side - 4, 2)
+                window = i, slice(y, y + 5), slice(x, x + 5)
+                k = draws.integers(3)
+                if not (instances[window] * (SHAPES[k] > 0)).any():
+                    break
+            color = draws.uniform(0.5, 1, channels)
+            images[window] += SHAPES[k][..., None] * color
+            instances[window][SHAPES[k] > 0] = j + 1
+            classes[window][SHAPES[k] > 0] = k + 1
+            centers[i, j] = x + 2.5, y + 2.5
+    return images, instances, classes, centers
+
+
+def make_decomposition(n_sprites=3, **params):
+    """A decomposition with a fixed seed on the device under test."""
+    params = {
+        "n_layers": 2,
+        "sprite_size": 7,
+        "random_state": 0,
+        "device": pictures.DEVICE,
+        **params,
+    }
+    return LayeredSpriteDecomposition(n_sprites, **params)
+
+
+def arrays_of(found):
+    """All arrays of a record, as (name, array)."""
+    return [(name, np.asarray(value)) for name, value in vars(found).items()]
+
+
+def assert_same_layers(one, other):
+    """Two records are equal, to the last bit."""
+    for (name, left), (_, right) in zip(arrays_of(one), arrays_of(other), strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+def assert_same_scenes(one, other):
+    """Every fitted attribute of two decompositions is equal, to the last bit."""
+    left, right = (dict(pictures.fitted_arrays(each)) for each in (one, other))
+    assert left.keys() == right.keys()
+    assert len(left) > 20
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def make_record(n=2, n_layers=3, channels=1, n_sprites=4):
+    """A record that no estimator has made: layer l shows sprite l, the last none."""
+    shape = (n, n_layers)
+    sprite = np.tile(np.arange(n_layers), (n, 1))
+    sprite[:, -1] = -1
+    over = np.triu(np.ones((n_layers, n_layers), bool), 1)
+    return Decomposition(
+        sprite=sprite,
+        x=np.full(shape, 4.0),
+        y=np.full(shape, 5.0),
+        scale=np.ones(shape),
+        angle=np.zeros(shape),
+        gain=np.full((*shape, channels), 0.5),
+        bias=np.zeros((*shape, channels)),
+        over=np.tile(over, (n, 1, 1)),
+        saves=np.ones(shape),
+        background=np.zeros(n, np.int64),
+        background_gain=np.zeros((n, channels)),
+        background_bias=np.zeros((n, channels)),
+        error=np.zeros(n),
+        palette=np.linspace(0.2, 0.8, n_sprites)[:, None].repeat(channels, axis=1),
+        black=0.0,
+    )

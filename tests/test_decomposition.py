@@ -1,0 +1,296 @@
+"""What decompositions find, draw and tell, on scenes whose truth is known."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_sprites import Search
+from sklearn_sprites.metrics import (
+    foreground_adjusted_rand_scorer,
+    mean_class_accuracy_scorer,
+    mean_iou_scorer,
+    segmentation_adjusted_rand_score,
+    segmentation_adjusted_rand_scorer,
+)
+from tests.scenes import (
+    SETTLED,
+    SHAPES,
+    assert_same_layers,
+    make_decomposition,
+    make_scenes,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SCENES = make_scenes()
+X, INSTANCES, CLASSES, CENTERS = SCENES
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make_decomposition(**SETTLED).fit(X)
+
+
+# ------------------------------------------------------------- what is found
+
+
+def test_objects_are_found_and_told_apart(fitted):
+    assert segmentation_adjusted_rand_scorer(fitted, X, INSTANCES) > 0.9
+    assert foreground_adjusted_rand_scorer(fitted, X, INSTANCES) > 0.95
+    assert mean_class_accuracy_scorer(fitted, X, CLASSES) > 0.9
+
+
+def test_new_images_are_decomposed_too(fitted):
+    others, instances, classes, _ = make_scenes(seed=5)
+    assert segmentation_adjusted_rand_scorer(fitted, others, instances) > 0.9
+    assert mean_iou_scorer(fitted, others, classes) > 0.8
+
+
+def test_layers_lie_where_the_objects_are(fitted):
+    found = fitted.decompose(X)
+    where = np.stack([found.x, found.y], axis=-1)[:, :, None]
+    distances = np.abs(where - CENTERS[:, None]).max(-1)  # (n, layers, objects)
+    assert np.mean(distances.min(axis=1) < 2) > 0.9
+
+
+def test_layers_come_in_the_order_of_what_they_save(fitted):
+    saves = fitted.decompose(X).saves
+    assert (np.diff(saves, axis=1) <= 0).all()
+    assert (saves >= 0).all()
+
+
+def test_sprites_come_in_the_order_of_their_use(fitted):
+    found = fitted.decomposition_
+    counts = np.bincount(found.sprite[found.shown], minlength=3)
+    np.testing.assert_array_equal(fitted.counts_, counts)
+    assert (np.diff(fitted.counts_) <= 0).all()
+    assert fitted.counts_.sum() == fitted.layer_counts_.sum()
+    assert fitted.layer_counts_.tolist() == found.shown.sum(0).tolist()
+
+
+def test_shapes_of_what_is_learned(fitted):
+    assert fitted.sprites_.shape == (3, 7, 7, 4)
+    assert fitted.backgrounds_.shape == (0, 16, 16, 3)
+    assert fitted.image_shape_ == (16, 16, 3)
+    assert fitted.n_iter_ == len(fitted.loss_curve_)
+    assert fitted.sprites_[..., 3].min() >= 0
+    assert fitted.sprites_[..., 3].max() <= 1
+
+
+# ------------------------------------------------- one truth in several forms
+
+
+def test_the_record_of_the_training_images_is_what_decompose_says(fitted):
+    assert_same_layers(fitted.decompose(X), fitted.decomposition_)
+    predicted = fitted.render(fitted.decomposition_, "instances")
+    np.testing.assert_array_equal(fitted.predict(X), predicted)
+    np.testing.assert_array_equal(clone(fitted).fit_predict(X), predicted)
+
+
+def test_drawn_again_means_the_record_is_rendered(fitted):
+    found = fitted.decompose(X)
+    np.testing.assert_array_equal(fitted.reconstruct(X), fitted.render(found))
+    semantic = fitted.render(found, "classes")
+    np.testing.assert_array_equal(fitted.predict_semantic(X), semantic)
+
+
+def test_errors_are_those_of_the_reconstructions(fitted):
+    error = ((fitted.reconstruct(X) - X) ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(fitted.decomposition_.error, error, rtol=0.02, atol=0.05)
+    assert fitted.inertia_ == pytest.approx(fitted.decomposition_.error.sum())
+    assert fitted.score(X) == -fitted.inertia_
+
+
+def test_the_class_of_a_pixel_is_the_sprite_of_its_layer(fitted):
+    instances, classes = fitted.predict(X), fitted.predict_semantic(X)
+    sprite = fitted.decompose(X).sprite
+    assert set(np.unique(instances)) <= {0, 1, 2}
+    assert (classes[instances == 0] == 0).all()
+    image, *_ = np.nonzero(instances)
+    layers = instances[instances > 0] - 1
+    np.testing.assert_array_equal(classes[instances > 0], sprite[image, layers] + 1)
+
+
+def test_features_are_the_record_in_columns(fitted):
+    found = fitted.decompose(X)
+    table = pd.DataFrame(fitted.transform(X), columns=fitted.get_feature_names_out())
+    assert list(table.columns) == [
+        f"layer{i}_{name}"
+        for i in range(2)
+        for name in ("sprite", "visible", "x", "y", "color0", "color1", "color2")
+    ]
+    np.testing.assert_array_equal(table["layer0_sprite"], found.sprite[:, 0])
+    np.testing.assert_array_equal(table["layer1_y"], found.y[:, 1] * found.shown[:, 1])
+    np.testing.assert_array_equal(
+        table["layer0_color2"], found.color[:, 0, 2] * found.shown[:, 0]
+    )
+    seen = table[["layer0_visible", "layer1_visible"]].to_numpy()
+    assert ((seen >= 0) & (seen <= 1 + 1e-6)).all()
+    assert (seen[found.shown] > 0.2).all()
+
+
+def test_features_of_empty_layers(fitted):
+    one = np.zeros_like(X[:1])
+    one[0, 3:8, 3:8] = X[0].max() * np.eye(5)[..., None]
+    table = fitted.set_output(transform="pandas").transform(np.zeros_like(X[:2]))
+    fitted.set_output(transform="default")
+    assert (table.filter(like="sprite") == -1).all(axis=None)
+    assert (table.drop(columns=table.filter(like="sprite").columns) == 0).all(axis=None)
+    assert fitted.transform(one).shape == (1, 14)
+
+
+# ------------------------------------------------------------- edits are drawn
+
+
+def first_object(fitted):
+    """An image with two separate objects, and its record."""
+    found = fitted.decompose(X)
+    apart = np.hypot(found.x[:, 0] - found.x[:, 1], found.y[:, 0] - found.y[:, 1])
+    inside = (np.abs(np.stack([found.x, found.y]) - 8) < 4).all((0, 2))
+    return found[int(np.argmax(apart * (found.n_objects == 2) * (0.1 + inside)))]
+
+
+def test_a_dropped_layer_is_black(fitted):
+    found = first_object(fitted)
+    drawn = fitted.render(found.drop(0))
+    there = fitted.render(found, "instances") == 1
+    assert there.any()
+    assert drawn[there].max() < 0.2 < fitted.render(found)[there].max()
+    np.testing.assert_array_equal(fitted.render(found.drop([0, 1])), 0)
+
+
+def test_a_moved_layer_is_drawn_there(fitted):
+    alone = first_object(fitted).keep(0)
+    step = 1 if alone.x[0, 0] < 8 else -1
+    moved = fitted.render(alone.move(0, dx=step))
+    np.testing.assert_allclose(
+        moved, np.roll(fitted.render(alone), step, axis=2), atol=0.05
+    )
+
+
+def test_a_recolored_layer_has_that_color(fitted):
+    alone = first_object(fitted).keep(0)
+    drawn = fitted.render(alone.recolor(0, (0.0, 0.8, 0.0)))
+    assert np.abs(drawn[..., [0, 2]]).max() < 1e-6
+    assert 0.6 < drawn[..., 1].max() < 1.3
+
+
+def test_a_swapped_sprite_is_drawn(fitted):
+    alone = first_object(fitted).keep(0)
+    other = (alone.sprite[0, 0] + 1) % 3
+    classes = fitted.render(alone.swap_sprite(0, other), "classes")
+    assert set(np.unique(classes)) == {0, other + 1}
+
+
+def test_who_is_in_front_hides_the_other(fitted):
+    found = first_object(fitted)
+    together = found.replace(x=found.x[:, :1], y=found.y[:, :1])
+    together = together.replace(sprite=together.sprite[:, :1])
+    for front in (0, 1):
+        record = together.bring_to_front(front)
+        shown = fitted.render(record, "instances")
+        assert set(np.unique(shown)) == {0, front + 1}
+        seen = fitted.render(record, "visible")
+        masks = fitted.render(record, "masks")
+        np.testing.assert_allclose(seen[0, front], masks[0, front], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sprite": 3}, "between -1 and 2"),
+        ({"sprite": -2}, "between -1 and 2"),
+        ({"x": np.nan}, "x that is not finite"),
+        ({"gain": np.inf}, "gain that is not finite"),
+        ({"scale": 0.0}, "scale that is not positive"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(fitted, change, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.render(fitted.decomposition_.replace(**change))
+
+
+def test_records_of_other_estimators_are_refused(fitted):
+    other = make_decomposition(2, n_layers=1, max_rounds=1).fit(X[:8])
+    with pytest.raises(ValueError, match=r"sprite of shape \(8, 1\)"):
+        fitted.render(other.decomposition_)
+    with pytest.raises(ValueError, match="is none of images, instances"):
+        fitted.render(fitted.decomposition_, "layers")
+
+
+# ------------------------------------------------------------- units
+
+
+def test_bytes_come_back_in_their_units(fitted):
+    as_bytes = np.rint(255 * X / X.max()).astype(np.uint8)
+    model = make_decomposition(**SETTLED).fit(as_bytes)
+    drawn = model.reconstruct(as_bytes)
+    assert np.abs(drawn - as_bytes).mean() < 12
+    assert segmentation_adjusted_rand_score(INSTANCES, model.predict(as_bytes)) > 0.9
+
+
+def test_values_far_from_zero_are_scaled_and_come_back():
+    shifted = 1000 * X - 300
+    model = make_decomposition(**SETTLED).fit(shifted)
+    assert model.decomposition_.black == shifted.min()
+    drawn = model.reconstruct(shifted)
+    assert np.abs(drawn - shifted).mean() < 50
+    empty = model.render(model.decomposition_.drop([0, 1]))
+    np.testing.assert_allclose(empty, -300, atol=1e-9)
+    colors = model.decomposition_.recolor(0, (500.0, -300.0, 0.0)).color[:, 0]
+    np.testing.assert_allclose(colors[0], (500.0, -300.0, 0.0), atol=1e-6)
+
+
+def test_given_sprites_are_in_the_users_units():
+    sprites = 255 * np.pad(SHAPES, [(0, 0), (1, 1), (1, 1)])
+    init = np.stack([sprites] * 3 + [sprites / 255], axis=-1)
+    as_bytes = np.rint(255 * X).clip(0, 255).astype(np.uint8)
+    model = make_decomposition(init=init, max_rounds=1).fit(as_bytes)
+    assert segmentation_adjusted_rand_score(INSTANCES, model.predict(as_bytes)) > 0.9
+    nearest = [np.abs(model.sprites_ - each).mean((1, 2, 3)).min() for each in init]
+    assert max(nearest) < 40
+
+
+# ------------------------------------------------------------- scikit-learn's tools
+
+
+def test_grid_search_with_segmentation_scorers():
+    grid = {"n_layers": [1, 2], "localizer": ["search", Search(sweeps=1)]}
+    search = GridSearchCV(
+        make_decomposition(max_rounds=3),
+        grid,
+        scoring={
+            "ari": segmentation_adjusted_rand_scorer,
+            "macc": mean_class_accuracy_scorer,
+        },
+        refit="ari",
+        cv=2,
+    ).fit(X, INSTANCES)
+    assert np.isfinite(search.cv_results_["mean_test_macc"]).all()
+    assert search.best_params_["n_layers"] == 2
+    assert search.predict(X).shape == INSTANCES.shape
+
+
+def test_features_feed_a_pipeline():
+    flat = X.reshape(len(X), -1)
+    y = CENTERS[..., 0].mean(1) > 8
+    pipeline = make_pipeline(
+        FunctionTransformer(np.sqrt),
+        make_decomposition(image_shape=(16, 16, 3), max_rounds=2),
+        LogisticRegression(max_iter=10_000),
+    ).fit(flat, y)
+    assert pipeline.score(flat, y) > 0.9
+
+
+def test_float32_features_for_float32_images(fitted):
+    table = fitted.transform(X.astype(np.float32))
+    assert table.dtype == np.float32
+    np.testing.assert_allclose(table, fitted.transform(X), atol=1e-3)
