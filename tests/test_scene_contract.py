@@ -49,6 +49,7 @@ def problems(results):
     }
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_every_check_passes(configuration):
     model = LayeredSpriteDecomposition(**CONFIGURATIONS[configuration])
@@ -65,6 +66,7 @@ def test_checks_that_scikit_learn_keeps_for_itself(check):
     check("LayeredSpriteDecomposition", model)
 
 
+@pytest.mark.timeout(600)
 def test_every_check_passes_on_images():
     model = LayeredSpriteDecomposition(**TWO)
     results = check_image_estimator(model, on_skip=None)
