@@ -16,10 +16,12 @@ from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
+from sklearn_sprites._engine.search.moves import improved, joined
 from sklearn_sprites._engine.search.scene import Found, find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import received
 
 BATCH = 16
+CHUNK = 16 * BATCH  # images whose layers are in memory at once
 
 
 class ScenePredictor:
@@ -49,11 +51,17 @@ class ScenePredictor:
         """The layers of images (n, C, H, W) float32, in model units."""
         with isolated(grad=False):
             parts = [
-                self._record(find_layers(batch, self.searcher))
-                for batch in self._batches(images)
+                self._record(self._find(images[start : start + CHUNK]))
+                for start in range(0, max(len(images), 1), CHUNK)
             ]
             whole = LayerRecord.concatenate(parts)
         return whole.take(slice(0, len(images)))
+
+    def _find(self, images: NDArray) -> Found:
+        """The layers of a chunk of images, padded to whole batches."""
+        batches = list(self._batches(images))
+        found = joined([find_layers(batch, self.searcher) for batch in batches])
+        return improved(torch.cat(batches), found, self.searcher, BATCH)
 
     def render(self, record: LayerRecord) -> Rendered:
         """Draw records, edited or not."""

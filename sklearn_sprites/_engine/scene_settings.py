@@ -17,39 +17,43 @@ class Search:
     ----------
     sweeps : int, default=2
         How often every layer is searched anew.
-    peaks : int, default=4
+    peaks : int, default=3
         Places per image and layer at which the bank of poses is tried.
     hypotheses : int, default=2
         Candidates per sprite that are refined.
-    rotations : int, default=16
+    rotations : int, default=12
         Angles in the bank, where layers may be turned.
     scales : tuple of float, default=(0.46, 0.56, 0.68, 0.82, 1.0)
         Scales in the bank, where layers may be scaled, relative to the sprite.
-    refine_steps : int, default=4
+    refine_steps : int, default=3
         Gauss-Newton steps on the pose of a candidate.
     visible : float, default=0.4
         Share of its area that a candidate must show.
     restarts : int, default=2
         Further searches, with other preferences, of images that stay poor.
-    replacements : int, default=6
+    replacements : int, default=4
         Attempts to replace two layers at once in images that stay poor.
+    poor : float, default=0.045
+        Squared error, relative to what the layers save, above which an image is
+        searched again.
 
     Examples
     --------
     >>> from sklearn_sprites._engine.scene_settings import Search
     >>> Search(sweeps=3).peaks
-    4
+    3
     """
 
     sweeps: int = 2
-    peaks: int = 4
+    peaks: int = 3
     hypotheses: int = 2
-    rotations: int = 16
+    rotations: int = 12
     scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
-    refine_steps: int = 4
+    refine_steps: int = 3
     visible: float = 0.4
     restarts: int = 2
-    replacements: int = 6
+    replacements: int = 4
+    poor: float = 0.045
 
 
 @dataclass(frozen=True)

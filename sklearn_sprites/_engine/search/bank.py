@@ -57,7 +57,7 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search) -> Bank:
     """Draw all sprites in all poses of the grid."""
     step, grid = coarse_step(spec), pose_grid(spec, search, sprites.planes)
     reach = max(sprites.sides) * float(grid[:, 0].max().exp()) / step
-    tile = 2 * math.ceil(reach / 2) + 2
+    tile = 2 * math.ceil(reach / 2)
     pose = F.pad(grid, (2, 0))
     fine = tile * step
     centers = pixel_centers(fine, fine, 1, grid) - fine / 2

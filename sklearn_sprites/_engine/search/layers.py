@@ -134,8 +134,10 @@ def settle(
 
 
 class Worth(NamedTuple):
-    """What layers are worth: errors saved (B, L), and the share of what they show
-    (B, L) that is better for them.
+    """What layers are worth.
+
+    ``saves`` (B, L), squared errors; ``share`` (B, L) of the pixels shown that are
+    better for the layer.
     """
 
     saves: Tensor

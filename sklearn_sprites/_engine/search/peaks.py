@@ -63,8 +63,10 @@ def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
     """Rows and columns (B, count, 2) of the best places of the mean sprite."""
     change = correlate(maps[:, :1], bank.mean)[:, 0]  # (B, S, H', W')
     seen = correlate(maps[:, 1:-1], bank.mean_ink)
-    power = correlate(maps[:, -1:], bank.mean_power)[:, 0]
     shown = correlate(maps[:, -1:], bank.mean)[:, 0]
+    power = shown
+    if bank.power is not bank.alpha:
+        power = correlate(maps[:, -1:], bank.mean_power)[:, 0]
     least = visible * bank.mean_area[:, None, None]
     heat = saving(change, seen, power, shown, least).amax(1)  # (B, H', W')
     around = F.max_pool2d(heat[:, None], WINDOW, 1, WINDOW // 2)[:, 0]

@@ -7,9 +7,16 @@ its own damped step; all of them are kept where the error falls.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.layers import compose, flat, free_share
+from sklearn_sprites._engine.ops.layers import (
+    LINE,
+    clear_share,
+    compose,
+    flat,
+    free_share,
+)
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import (
     Layers,
@@ -21,8 +28,15 @@ from sklearn_sprites._engine.search.layers import (
     picture,
 )
 from sklearn_sprites._engine.search.poses import pixel_centers
-from sklearn_sprites._engine.search.refine import Slopes, draw_slopes, stepped
+from sklearn_sprites._engine.search.refine import (
+    Drawn,
+    Slopes,
+    draw_slopes,
+    normal_equations,
+    stepped,
+)
 
+OPAQUE = 0.02  # share of what is behind a layer below which it shows nothing
 DAMPINGS = (0.05, 0.3, 3.0)  # of the diagonal: as it is, after one failure, after more
 
 
@@ -46,6 +60,26 @@ def hidden_by(found: Picture, spec: SceneSpec, i: int) -> tuple[Tensor, Tensor]:
     return free[:, i], behind
 
 
+def contrasts(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
+    """How free layers are, (B, L, P), and that times what they hide, (B, L, C, P).
+
+    For all layers at once, and exact but where a layer is opaque: there its mask does
+    not change with its pose.
+    """
+    free = free_share(found.alpha, found.over)
+    colors = layer_colors(found, spec)
+    hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
+    planes = free * found.ink
+    if spec.n_backgrounds:
+        level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
+        hidden = torch.cat([level, hidden], 2)
+        planes = torch.cat([clear_share(found.alpha), planes], 1)
+    weights = hidden.transpose(2, 3).flatten(1, 2)  # (B, L C, R)
+    behind = (weights @ flat(planes)).unflatten(1, (spec.n_layers, -1))
+    clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
+    return flat(free), behind / clear[:, :, None]
+
+
 def normal_step(
     images: Tensor,
     layers: Layers,
@@ -58,31 +92,17 @@ def normal_step(
     rows, columns = images.shape[2:]
     centers = pixel_centers(rows, columns, 1, images)
     drawn = draw_slopes(slopes, layers.sprite, layers.pose, centers)
-    left = flat(images - found.image)
-    colors = layer_colors(found, spec)
-    q = len(slopes.active)
-    matrices, rights = [], []
-    for i in range(spec.n_layers):
-        free, behind = (flat(t) for t in _planes(hidden_by(found, spec, i)))
-        by_alpha = flat(drawn.alpha_jacobian[:, i].unflatten(2, (rows, columns)))
-        by_ink = flat(drawn.ink_jacobian[:, i].unflatten(2, (rows, columns)))
-        by_ink = by_ink * free
-        matrix = images.new_zeros((len(images), q, q))
-        right = images.new_zeros((len(images), q))
-        for c in range(images.shape[1]):
-            gain = colors[:, i, c, None, None]
-            jacobian = gain * by_ink - behind[:, c, None] * by_alpha  # (B, Q, P)
-            matrix += jacobian @ jacobian.transpose(1, 2)
-            right += (jacobian * left[:, c, None]).sum(2)
-        matrices.append(matrix)
-        rights.append(right)
-    return stepped(
-        layers.pose, torch.stack(matrices, 1), torch.stack(rights, 1), slopes, damping
-    )
-
-
-def _planes(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return pair[0][:, None], pair[1]
+    missing = -len(centers) % LINE
+    by_alpha = F.pad(drawn.alpha_jacobian, (0, missing))
+    by_ink = by_alpha
+    if drawn.ink is not drawn.alpha:
+        by_ink = F.pad(drawn.ink_jacobian, (0, missing))
+    left = flat(images - found.image)[:, None]  # (B, 1, C, P)
+    free, behind = contrasts(found, spec)
+    color = layer_colors(found, spec)
+    scaled = Drawn(drawn.alpha, drawn.ink, by_alpha, by_ink)
+    matrix, right = normal_equations(scaled, color, free, behind, left, None)
+    return stepped(layers.pose, matrix, right, slopes, damping)
 
 
 def polish(

@@ -133,28 +133,35 @@ def robust(error: Tensor, scale: float) -> Tensor:
 
 
 def normal_equations(
-    drawn: Drawn, color: Tensor, below: Tensor, left: Tensor, weight: Tensor
+    drawn: Drawn,
+    color: Tensor,
+    free: Tensor | None,
+    behind: Tensor,
+    left: Tensor,
+    weight: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Gauss-Newton matrix (B, N, Q, Q) and right-hand side (B, N, Q).
 
-    Of the weighted squares of what is `left` (B, N, C, P), by the pose.
+    Of the weighted squares of what is `left` (B, N or 1, C, P), by the poses of layers
+    that show ``free (ink color)`` before ``(1 - alpha) behind``; `behind` (B, N, C, P)
+    holds the factor `free` (B, N, P), one by default.
     """
+    gain = color[..., None] if free is None else color[..., None] * free[:, :, None]
     if drawn.ink is drawn.alpha:
-        contrast = color[..., None] - below  # (B, N, C, P)
+        contrast = gain - behind  # (B, N, C, P)
         jacobian = drawn.alpha_jacobian
-        strength = weight * contrast.square().sum(2)
-        pull = weight * (left * contrast).sum(2)
+        strength, pull = contrast.square().sum(2), (left * contrast).sum(2)
+        if weight is not None:
+            strength, pull = weight * strength, weight * pull
         matrix = (jacobian * strength[:, :, None]) @ jacobian.transpose(2, 3)
         return matrix, (jacobian * pull[:, :, None]).sum(3)
     q = drawn.alpha_jacobian.shape[2]
-    matrix = left.new_zeros((*left.shape[:2], q, q))
-    right = left.new_zeros((*left.shape[:2], q))
-    for c in range(left.shape[2]):
-        gain = color[:, :, c, None, None]
-        jacobian = (
-            gain * drawn.ink_jacobian - below[:, :, c, None] * drawn.alpha_jacobian
-        )
-        weighted = jacobian * weight[:, :, None]
+    matrix = left.new_zeros((*behind.shape[:2], q, q))
+    right = left.new_zeros((*behind.shape[:2], q))
+    for c in range(behind.shape[2]):
+        jacobian = gain[:, :, c, None] * drawn.ink_jacobian
+        jacobian = jacobian - behind[:, :, c, None] * drawn.alpha_jacobian
+        weighted = jacobian if weight is None else jacobian * weight[:, :, None]
         matrix += weighted @ jacobian.transpose(2, 3)
         right += (weighted * left[:, :, c, None]).sum(3)
     return matrix, right
@@ -195,7 +202,7 @@ def refine(
         share = turn / max(steps - 1, 1)
         scale = FIRST_SCALE ** (1 - share) * last_scale**share
         weight = views.free / (1 + error / scale).square()
-        matrix, right = normal_equations(drawn, color, views.below, left, weight)
+        matrix, right = normal_equations(drawn, color, None, views.below, left, weight)
         pose = stepped(pose, matrix, right, slopes)
     return Candidates(sprite, kept, best)
 

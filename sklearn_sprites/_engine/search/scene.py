@@ -19,18 +19,18 @@ from sklearn_sprites._engine.search.layers import (
     settle,
     worth,
 )
-from sklearn_sprites._engine.search.poses import corner_pose
 from sklearn_sprites._engine.search.polish import polish
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
     make_pose_searcher,
     sketch,
 )
+from sklearn_sprites._engine.search.poses import corner_pose
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes
 from sklearn_sprites._engine.search.shifts import search_shifts
 
 LAST_SCALE = 0.1
-POLISH_STEPS = 4
+POLISH_STEPS = 3
 
 
 class Searcher(NamedTuple):
@@ -87,13 +87,18 @@ def find_layers(images: Tensor, searcher: Searcher) -> Found:
         return Found(layers, describe(images, layers, searcher), layers.on, layers.on)
     if searcher.filters is not None:
         return pruned(images, _shifted(images, searcher, searcher.filters), searcher)
-    if searcher.posed is None or searcher.fine is None:
-        raise AssertionError("a searcher has filters, or bank and slopes")
+    if searcher.posed is None:
+        raise AssertionError("a searcher has filters or a bank")
     sketched = sketch(images, searcher.posed, searcher.search.sweeps)
-    found = pruned(images, sketched.layers, searcher)
-    layers = polish(
-        images, found.layers, searcher.sprites, searcher.fine, spec, POLISH_STEPS
-    )
+    return finished(images, sketched.layers, searcher)
+
+
+def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
+    """Polish layers at full resolution, and drop those that do not pay."""
+    spec = searcher.spec
+    if searcher.fine is not None:
+        sprites, slopes = searcher.sprites, searcher.fine
+        layers = polish(images, layers, sprites, slopes, spec, POLISH_STEPS)
     return pruned(images, layers, searcher)
 
 

@@ -12,6 +12,11 @@ SPREAD = 0.46  # root mean square distance from the center, in halves of a sprit
 ZOOM = (0.9, 1.1)  # in one round
 
 
+def sharpened(masks: Tensor, contrast: float) -> Tensor:
+    """Masks with steeper edges: poses that are a little off blur their mean."""
+    return ((masks - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
 def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:
     """Masks (K, h, w), opaque inside, centered, and of standard spread if scaled."""
     k, h, w = masks.shape
@@ -27,6 +32,5 @@ def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:
     if not spec.has_scale:
         zoom = torch.ones_like(zoom)
     where = points * zoom[:, None, None] + center[:, None]
-    return F.grid_sample(masks[:, None], where.view(k, h, w, 2), align_corners=False)[
-        :, 0
-    ]
+    where = where.view(k, h, w, 2)
+    return F.grid_sample(masks[:, None], where, align_corners=False)[:, 0]

@@ -61,7 +61,7 @@ def match_poses(
 def pose_kmeans(
     windows: Tensor, k: int, spec: SceneSpec, draws: torch.Generator
 ) -> Tensor:
-    """k sprites (k, h, w) from windows (n, h, w), the best of some starts."""
+    """K sprites (k, h, w) from windows (n, h, w), the best of some starts."""
     there, back = pose_grids(spec, windows)
     best, loss = windows[:1].expand(k, -1, -1), math.inf
     for _ in range(RESTARTS):

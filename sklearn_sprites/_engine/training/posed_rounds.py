@@ -1,5 +1,6 @@
 """Rounds for masks in any pose: search, then least squares for every mask."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import Layers, draw, picture
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
-from sklearn_sprites._engine.training.gauge import gauged
+from sklearn_sprites._engine.training.gauge import gauged, sharpened
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
 from sklearn_sprites._engine.training.scene_evidence import (
     frame_points,
@@ -24,6 +26,8 @@ TRUSTED = 25.0  # times the penalty that a layer saves before it teaches
 CLEAR = 2e-3  # mean squared error of an image that teaches
 DISC = 0.72  # radius of the first sprite, in halves of its side
 DISC_SCALES = (0.36, 0.46, 0.58, 0.72, 0.9)
+CONTRASTS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of edges, tried in every round
+EXAMPLES = 64  # images on which they are tried
 WINDOWS = 500  # from which first sprites are made, at most
 CLEAREST = 0.7  # share of the windows that are used
 
@@ -67,6 +71,7 @@ class PosedLearner:
         )
         sides = (self.spec.sprite_height, self.spec.sprite_width)
         sums, error = MEMORY * self.sums, 0.0
+        examples: list[tuple[Tensor, Layers]] = []
         for x in images.split(BATCH):
             found = find_layers(x, searcher)
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
@@ -76,14 +81,33 @@ class PosedLearner:
             sprite = found.layers.sprite.flatten()
             sums = sums.index_add(0, sprite, seen.flatten(0, 1) * weight)
             error += float(found.picture.error.double().sum())
+            if len(examples) * BATCH < EXAMPLES:
+                examples.append((x, found.layers))
         self.sums = sums
         mask = (sums[:, 0] + PRIOR * self.masks) / (sums[:, 1] + PRIOR)
-        self.masks = gauged(mask.clamp(0, 1), self.spec)
+        self.masks = sharpest(gauged(mask.clamp(0, 1), self.spec), examples, self.spec)
         return error / images.numel()
 
     def published(self) -> NDArray:
         """Sprites (K, C + 1, h, w)."""
         return published(with_alpha(self.masks, self.spec), self.spec)
+
+
+def sharpest(
+    masks: Tensor, examples: list[tuple[Tensor, Layers]], spec: SceneSpec
+) -> Tensor:
+    """Masks with edges as steep as explains example images best."""
+    best, least = masks, math.inf
+    for contrast in CONTRASTS:
+        steep = sharpened(masks, contrast)
+        sprites, error = with_alpha(steep, spec), 0.0
+        for x, layers in examples:
+            drawn = draw(sprites, layers, spec.height, spec.width)
+            found = picture(x, drawn, layers.over, spec)
+            error += float(found.error.double().sum())
+        if error < least:
+            best, least = steep, error
+    return best
 
 
 def disc(spec: SceneSpec, like: Tensor) -> Tensor:
