@@ -62,16 +62,19 @@ class SceneSettings:
 
     ``penalty`` is what a layer must save, in squared error summed over the image, to
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
+    ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
+    and :data:`POSED` in other poses, which take longer to find.
     """
 
     search: Search = field(default_factory=Search)
     penalty: float | str = "auto"
     max_rounds: int = 40
-    images_per_round: int = 600
+    images_per_round: int | None = None
     tol: float = 1e-3
     swap: bool = True
 
 
+SHIFTED, POSED = 400, 160
 PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
 
 

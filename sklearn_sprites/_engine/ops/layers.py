@@ -17,6 +17,7 @@ from sklearn_sprites._engine.ops.linear import solve_symmetric
 
 RIDGE = 1e-2  # squared pixels: the color of what is hardly seen goes to zero
 LINE = 16  # floats per cache line
+CLEARLY = 0.03  # squared error of a pixel that a layer clearly does not explain
 FAINT = 1e-3  # alpha below which an appearance is not divided by it
 
 
@@ -74,6 +75,7 @@ def solve_order(alpha: Tensor, ink: Tensor, colors: Tensor, target: Tensor) -> T
     error = torch.zeros_like(mask)
     for c, channel in enumerate(flat(target).unbind(1)):
         error += (channel[:, None] - shade * colors[..., c, None]).square()
+    error = error / (error + CLEARLY)  # what neither explains, a third one hides
     left = (mask * error) @ mask.transpose(1, 2)  # (B, L, L)
     below = torch.ones_like(left).tril(-1)
     better = (left < left.transpose(1, 2)).to(left.dtype)

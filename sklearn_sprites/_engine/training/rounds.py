@@ -10,12 +10,18 @@ from torch import Tensor
 
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
-from sklearn_sprites._engine.scene_settings import SceneSettings, resolve_penalty
+from sklearn_sprites._engine.scene_settings import (
+    POSED,
+    SHIFTED,
+    SceneSettings,
+    resolve_penalty,
+)
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
+FIRST = 300  # images in which first sprites are sought
 PATIENCE = 3  # rounds without progress that end the fit
 
 
@@ -80,10 +86,11 @@ def _run(
             spec, arrays, loss, list(losses), done, has_settled(losses, settings.tol)
         )
 
-    learner.begin(_some(data, settings.images_per_round, draws).to(device))
+    count = settings.images_per_round or (SHIFTED if spec.is_additive else POSED)
+    learner.begin(_some(data, max(count, FIRST), draws).to(device))
     most = max(settings.max_rounds, 1)
     for turn in range(most):
-        batch = _some(data, settings.images_per_round, draws).to(device)
+        batch = _some(data, count, draws).to(device)
         losses.append(learner.round(batch, turn / most))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
         if on_round is not None and on_round(told):
