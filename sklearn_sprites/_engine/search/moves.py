@@ -68,7 +68,7 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
     """Try all moves on the images that are poor, in batches of one `size`."""
     for move in moves(searcher):
         poor = is_poor(found, searcher).nonzero()[:, 0]
-        for part in poor.split(size):
+        for part in poor.split(size) if len(poor) else ():
             rows = part[torch.arange(size, device=part.device) % len(part)]
             old = _take(found, rows)
             new = move(images[rows], old)
