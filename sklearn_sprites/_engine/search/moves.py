@@ -45,7 +45,7 @@ def is_poor(found: Found, searcher: Searcher) -> Tensor:
 def moves(searcher: Searcher) -> Iterator[Move]:
     """Restarts, then replacements."""
     posed = searcher.posed
-    if posed is None:
+    if posed is None or not searcher.spec.n_layers:
         return
     cautious = posed._replace(search=replace(posed.search, visible=CLOSER))
     ways = [cautious, small_only(posed, searcher), small_only(cautious, searcher)]

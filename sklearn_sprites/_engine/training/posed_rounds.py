@@ -63,7 +63,7 @@ class PosedLearner:
             self.masks = gauged(found, self.spec)
         self.sums = torch.zeros_like(self.masks)[:, None].repeat(1, 2, 1, 1)
 
-    def round(self, images: Tensor, share: float) -> float:
+    def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve the masks."""
         quick = replace(self.settings.search, restarts=0, replacements=0)
         searcher = make_searcher(

@@ -22,6 +22,7 @@ from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
 FIRST = 300  # images in which first sprites are sought
+EXPLORING = 0.6  # share of the rounds in which other sprites may be tried
 PATIENCE = 3  # rounds without progress that end the fit
 
 
@@ -31,10 +32,10 @@ class Learner(Protocol):
     def begin(self, images: Tensor) -> None:
         """Find first sprites in some images."""
 
-    def round(self, images: Tensor, share: float) -> float:
+    def round(self, images: Tensor, exploring: bool) -> float:
         """Search some images and solve the sprites; mean squared error before.
 
-        `share` of all rounds is done.
+        While `exploring`, other sprites may be tried.
         """
 
     def published(self) -> NDArray:
@@ -88,15 +89,18 @@ def _run(
 
     count = settings.images_per_round or (SHIFTED if spec.is_additive else POSED)
     learner.begin(_some(data, max(count, FIRST), draws).to(device))
-    most = max(settings.max_rounds, 1)
+    most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
+        exploring = not phase and turn < EXPLORING * most
         batch = _some(data, count, draws).to(device)
-        losses.append(learner.round(batch, turn / most))
+        losses.append(learner.round(batch, exploring))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
         if on_round is not None and on_round(told):
             break
-        if has_settled(losses, settings.tol):
-            break
+        if has_settled(losses[phase:], settings.tol):
+            if not exploring:
+                break
+            phase = turn + 1
     return fitted()
 
 

@@ -19,7 +19,6 @@ from sklearn_sprites._engine.training.shifted import (
 )
 
 SPARES = 0.5  # sprites tried beyond those wanted, in shares of these
-SETTLING = 0.6  # share of the rounds after which no more splits are tried
 WINDOWED = 400  # images in which blobs look for first sprites
 
 
@@ -50,7 +49,7 @@ class ShiftedLearner:
         seen = self._observe(images[:WINDOWED], spot)
         self.ink = first_sprites(seen, self.spec.n_sprites + self.spares, self.draws)
 
-    def round(self, images: torch.Tensor, share: float) -> float:
+    def round(self, images: torch.Tensor, exploring: bool) -> float:
         """Search, keep the sprites missed most, solve them, try splits."""
         seen = self._observe(images, self.ink)
         if len(self.ink) > self.spec.n_sprites:
@@ -59,7 +58,7 @@ class ShiftedLearner:
             self.ink = self.ink[kept]
             seen = seen._replace(sprite=label, table=seen.table[:, kept])
         self.ink = updated(self.ink, seen)
-        if self.spares and share < SETTLING:
+        if self.spares and exploring:
             self.ink = torch.cat(
                 [self.ink, halves(self.ink, seen, self.spares, self.draws)]
             )
