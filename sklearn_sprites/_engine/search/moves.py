@@ -21,6 +21,8 @@ from sklearn_sprites._engine.search.scene import (
     choose,
     find_layers,
     finished,
+    pruned,
+    shifted,
 )
 
 CLOSER = 0.7  # share of its area that a layer shows in a cautious search
@@ -45,7 +47,11 @@ def is_poor(found: Found, searcher: Searcher) -> Tensor:
 def moves(searcher: Searcher) -> Iterator[Move]:
     """Restarts, then replacements."""
     posed = searcher.posed
-    if posed is None or not searcher.spec.n_layers:
+    if not searcher.spec.n_layers:
+        return
+    if posed is None:
+        for rank in range(1, searcher.search.restarts + searcher.search.replacements):
+            yield _other_first(searcher, rank)
         return
     cautious = posed._replace(search=replace(posed.search, visible=CLOSER))
     ways = [cautious, small_only(posed, searcher), small_only(cautious, searcher)]
@@ -79,6 +85,18 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
 
 def _restart(searcher: Searcher) -> Move:
     return lambda images, _: find_layers(images, searcher)
+
+
+def _other_first(searcher: Searcher, rank: int) -> Move:
+    """Shifts searched from another first sprite."""
+
+    def move(images: Tensor, found: Found) -> Found:
+        if searcher.filters is None:
+            return found
+        layers = shifted(images, searcher, searcher.filters, rank)
+        return pruned(images, layers, searcher)
+
+    return move
 
 
 def _replacement(searcher: Searcher, posed: PoseSearcher, rank: int) -> Move:

@@ -86,7 +86,7 @@ def find_layers(images: Tensor, searcher: Searcher) -> Found:
         layers = no_layers(images, spec)
         return Found(layers, describe(images, layers, searcher), layers.on, layers.on)
     if searcher.filters is not None:
-        return pruned(images, _shifted(images, searcher, searcher.filters), searcher)
+        return pruned(images, shifted(images, searcher, searcher.filters), searcher)
     if searcher.posed is None:
         raise AssertionError("a searcher has filters or a bank")
     sketched = sketch(images, searcher.posed, searcher.search.sweeps)
@@ -102,8 +102,10 @@ def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     return pruned(images, layers, searcher)
 
 
-def _shifted(images: Tensor, searcher: Searcher, filters: Filters) -> Layers:
-    """Shifted sprites on black."""
+def shifted(
+    images: Tensor, searcher: Searcher, filters: Filters, rank: int = 0
+) -> Layers:
+    """Shifted sprites on black, see :func:`search_shifts`."""
     spec, sprites = searcher.spec, searcher.sprites
     found = search_shifts(
         images,
@@ -112,6 +114,7 @@ def _shifted(images: Tensor, searcher: Searcher, filters: Filters) -> Layers:
         spec.n_layers,
         searcher.search.sweeps,
         searcher.penalty,
+        rank,
     )
     pose = corner_pose(found.row.to(images), found.column.to(images), sprites.sides)
     layers = no_layers(images, spec)

@@ -70,24 +70,27 @@ def search_shifts(
     n_layers: int,
     sweeps: int,
     penalty: float,
+    rank: int = 0,
 ) -> Shifted:
     """Find layers one by one, then each anew while the others stay.
 
-    A layer found anew replaces the old one only where the error falls.
+    A layer found anew replaces the old one only where the error falls. The first layer
+    is of the sprite that is best but for `rank` others: another start, another end.
     """
     b, k = len(images), len(ink)
     whole = correlate(images, filters)  # (B, C, K, H', W')
     found = _nothing(images, k, n_layers)
     responses = whole.new_zeros((b, n_layers, *whole.shape[2:]))  # of layers, unit gain
-    for _ in range(sweeps):
+    for turn in range(sweeps):
         for i in range(n_layers):
+            skipped = min(rank, k - 1) if turn == 0 and i == 0 else 0
             rest = whole.clone()
             for j in range(n_layers):
                 if j != i:
                     gain = found.gain[:, j, :, None, None, None]
                     rest.addcmul_(gain, responses[:, j, None], value=-1)
             found, responses = _replace(
-                images, ink, filters, found, responses, rest, i, penalty
+                images, ink, filters, found, responses, rest, i, penalty, skipped
             )
     return found
 
@@ -116,12 +119,13 @@ def _replace(
     rest: Tensor,
     i: int,
     penalty: float,
+    skipped: int,
 ) -> tuple[Shifted, Tensor]:
     """Put the best sprite at its best place into layer i, where that is better."""
     (h, w), columns = filters.sides, rest.shape[-1]
     saved = rest.clamp_min(0).square().sum(1) / (filters.energy + EMPTY)
     table, spot = saved.flatten(2).max(2)  # (B, K)
-    value, sprite = table.max(1)
+    value, sprite = (t[:, -1] for t in table.topk(skipped + 1, 1))
     spot = spot.gather(1, sprite[:, None])[:, 0]
     row, column = spot // columns - h // 2, spot % columns - w // 2
     on = (value > penalty).to(images.dtype)
