@@ -53,7 +53,11 @@ def beats_kmeans(text):
 CLAIMS = {
     "plot_cosegmentation": lambda text: min(scores(text)) > 0.8,
     "plot_digits": beats_kmeans,
+    "plot_editing_a_scene": lambda text: scores(text) == [1.0],
     "plot_grid_search": lambda text: "best: none" not in text and "best:" in text,
+    "plot_how_many_sprites": lambda text: text.endswith("elbow: 6\n"),
     "plot_image_folder": lambda text: scores(text)[0] > 0.8 and "broken.jpg" in text,
+    "plot_multi_dsprites": lambda text: min(scores(text)) > 0.75,
+    "plot_tetrominoes": lambda text: min(scores(text)) > 0.95,
     "plot_traffic_signs": beats_kmeans,
 }

@@ -20,7 +20,7 @@ from sklearn_sprites.display._panels import (
 
 __all__ = ["DecompositionDisplay"]
 
-BOARD = (0.3, 0.4)  # behind sprites and layers: both light and dark colors stand out
+BOARD = (0.55, 0.65)  # behind sprites and layers: both light and dark colors stand out
 BEHIND = 0.12  # gray of the background in maps
 GOLDEN = 0.61803398875  # hues in steps of this share of the circle hardly repeat
 
@@ -29,9 +29,9 @@ class DecompositionDisplay:
     """Scenes as a fitted decomposition sees them, under the sprites that it learned.
 
     Above, the sprites with the number of layers that show them in the training
-    images, and the color that stands for them. Below, one row per image: the image,
-    how it is drawn from its layers, its instances, its classes, and its layers by themselves, in
-    the order of what they save.
+    images, in the color that stands for them. Below, one row per image: the image, how
+    it is drawn from its layers, its instances, its classes, and its layers by
+    themselves, in the order of what they save.
 
     Use :meth:`from_estimator` to make one.
 
@@ -189,7 +189,7 @@ class DecompositionDisplay:
 def _label_colors(n: int) -> NDArray:
     """Colors of the labels of a map, (n, 3): dark gray for 0, then strong ones."""
     strong = [
-        colorsys.hsv_to_rgb(k * GOLDEN % 1, 0.55 + 0.45 * (k % 2), 1 - 0.2 * (k % 3))
+        colorsys.hsv_to_rgb(k * GOLDEN % 1, 1 - 0.3 * (k % 2), 1 - 0.2 * (k % 3))
         for k in range(n - 1)
     ]
     return np.array([(BEHIND,) * 3, *strong])
