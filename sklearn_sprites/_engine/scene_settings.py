@@ -33,13 +33,13 @@ class Search:
         Further searches, with other preferences, of images that stay poor.
     replacements : int, default=4
         Attempts to replace two layers at once in images that stay poor.
-    poor : float, default=0.045
+    poor : float, default=0.03
         Squared error, relative to what the layers save, above which an image is
         searched again.
 
     Examples
     --------
-    >>> from sklearn_sprites._engine.scene_settings import Search
+    >>> from sklearn_sprites import Search
     >>> Search(sweeps=3).peaks
     3
     """
@@ -53,7 +53,7 @@ class Search:
     visible: float = 0.4
     restarts: int = 2
     replacements: int = 4
-    poor: float = 0.045
+    poor: float = 0.03
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ def test_views_hold_the_pixels_at_their_centers():
 
 def test_the_highest_peak_is_at_the_only_object():
     image, _ = scene_of([[15.0, 9.0, 0.0, 0.0]], [0], [[1.0, 0.0, 0.5]])
-    bank = make_bank(smooth_sprites(torch.float32), SPEC, Search())
+    bank = make_bank(smooth_sprites(torch.float32), SPEC, Search(), NO_BLUR)
     below = torch.full_like(image, 0.2)
     maps = Scene(image, below, torch.ones(1, 24, 24)).maps()
     peak = find_peaks(maps, bank, 0.4, 1)[0, 0].tolist()

@@ -53,9 +53,9 @@ def pose_grid(spec: SceneSpec, search: Search, like: Tensor) -> Tensor:
     return torch.tensor(pairs, dtype=like.dtype, device=like.device)
 
 
-def make_bank(sprites: Sprites, spec: SceneSpec, search: Search) -> Bank:
-    """Draw all sprites in all poses of the grid."""
-    step, grid = coarse_step(spec), pose_grid(spec, search, sprites.planes)
+def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> Bank:
+    """Draw all sprites in all poses of the grid, on pixels of side `step`."""
+    grid = pose_grid(spec, search, sprites.planes)
     reach = max(sprites.sides) * float(grid[:, 0].max().exp()) / step
     tile = 2 * math.ceil(reach / 2)
     pose = F.pad(grid, (2, 0))

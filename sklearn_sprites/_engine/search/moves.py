@@ -1,9 +1,10 @@
 """Other ways to search images whose error stays high.
 
-A restart searches an image from nothing with other preferences; a replacement takes
-away the layers nearest to what is explained worst, and searches them again. Whatever is
-found replaces what was there only where the objective falls: the squared error and the
-penalties of the layers shown.
+First every layer is searched anew on all pixels, from the layers as they are; restarts
+search from nothing with other preferences; a replacement takes away the layers nearest
+to what is explained worst, and searches them again. Whatever is found replaces what was
+there only where the objective falls: the squared error and the penalties of the layers
+shown.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.search.bank import coarse, make_bank
-from sklearn_sprites._engine.search.posed import PoseSearcher, draft, sweep, tidied
+from sklearn_sprites._engine.search.posed import (
+    PoseSearcher,
+    draft,
+    make_pose_searcher,
+    sweep,
+    tidied,
+)
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
@@ -53,12 +60,22 @@ def moves(searcher: Searcher) -> Iterator[Move]:
         for rank in range(1, searcher.search.restarts + searcher.search.replacements):
             yield _other_first(searcher, rank)
         return
-    cautious = posed._replace(search=replace(posed.search, visible=CLOSER))
-    ways = [cautious, small_only(posed, searcher), small_only(cautious, searcher)]
-    for way in ways[: searcher.search.restarts]:
-        yield _restart(searcher._replace(posed=way))
+    spec, search = searcher.spec, posed.search
+    fine = make_pose_searcher(
+        spec, search, posed.penalty, searcher.sprites, posed.last_scale, step=1
+    )
+    cautious = posed._replace(search=replace(search, visible=CLOSER))
+    small = small_only(posed, searcher)
+    restarts = [cautious, small, small_only(cautious, searcher)]
+    for turn in range(searcher.search.restarts):
+        if turn == 0:
+            yield _again(searcher, fine)
+        else:
+            way = restarts[(turn - 1) % len(restarts)]
+            yield _restart(searcher._replace(posed=way))
     for turn in range(searcher.search.replacements):
-        yield _replacement(searcher, (posed, ways[1], cautious)[turn % 3], turn // 2)
+        way = (posed, cautious, small)[turn % 3]
+        yield _replacement(searcher, way, turn // 2)
 
 
 def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
@@ -66,7 +83,7 @@ def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
     scales = posed.search.scales
     kept = tuple(s for s in scales if s <= SMALL * max(scales)) or scales
     search = replace(posed.search, scales=kept)
-    bank = make_bank(searcher.sprites, searcher.spec, search)
+    bank = make_bank(searcher.sprites, searcher.spec, search, posed.step)
     return posed._replace(search=search, bank=bank)
 
 
@@ -81,6 +98,19 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
             better = objective(new, searcher.penalty) < objective(old, searcher.penalty)
             found = _put(found, part, choose(better, new, old))
     return found
+
+
+def _again(searcher: Searcher, posed: PoseSearcher) -> Move:
+    """Search every layer anew, from the layers as they are."""
+
+    def move(images: Tensor, found: Found) -> Found:
+        small = coarse(images, posed.step)
+        start = draft(small, found.layers, posed)
+        order = torch.arange(searcher.spec.n_layers, device=images.device)
+        now = sweep(small, start, posed, order.expand(len(images), -1))
+        return finished(images, tidied(small, now, posed).layers, searcher)
+
+    return move
 
 
 def _restart(searcher: Searcher) -> Move:

@@ -45,14 +45,15 @@ def make_pose_searcher(
     penalty: float,
     sprites: Sprites,
     last_scale: float,
+    step: int | None = None,
 ) -> PoseSearcher:
-    """Prepare sprites."""
-    step = coarse_step(spec)
+    """Prepare sprites, by default for the resolution that images are searched at."""
+    step = step or coarse_step(spec)
     slopes = make_slopes(sprites, spec, search, step)
     alpha = slopes.planes[:, 0]
     ink = slopes.planes[:, 3] if spec.color == "gain" else alpha
     soft = Sprites(torch.stack([ink, alpha], 1))
-    bank = make_bank(sprites, spec, search)
+    bank = make_bank(sprites, spec, search, step)
     return PoseSearcher(spec, search, penalty, step, soft, bank, slopes, last_scale)
 
 
