@@ -70,8 +70,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Number of sprites.
     n_layers : int, default=3
         Largest number of objects in an image.
-    n_backgrounds : int, default=0
-        Number of backgrounds to choose from behind the layers. 0: black.
+    n_backgrounds : {0, 1}, default=0
+        What lies behind the layers. 0: black; 1: a plain ground, whose color is solved
+        in every image.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
         hold the largest object.
@@ -99,8 +100,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Number of fits from different seeds; the one with the lowest objective is kept.
     max_rounds : int, default=40
         Largest number of rounds of searching layers and solving sprites.
-    images_per_round : int, default=600
-        Number of random images in a round.
+    images_per_round : "auto" or int, default="auto"
+        Number of random images in a round. ``"auto"``: 400 if layers are only moved,
+        160 in other poses, which take longer to find.
     tol : float, default=1e-3
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False
@@ -127,7 +129,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Sprites, colors in the units of X, then the opacity from 0 to 1. Sorted by the
         number of layers that show them, largest first.
     backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
-        Backgrounds, in the units of X.
+        Backgrounds, in the units of X: white, as each image has its own color for it.
     counts_ : ndarray of shape (n_sprites,), int64
         Number of layers that show each sprite in the training images.
     layer_counts_ : ndarray of shape (n_layers,), int64
@@ -200,7 +202,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "n_sprites": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_backgrounds": [Interval(Integral, 0, None, closed="left")],
+        "n_backgrounds": [Interval(Integral, 0, 1, closed="both")],
         "sprite_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -214,7 +216,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         "init": [StrOptions({"windows"}), "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_rounds": [Interval(Integral, 1, None, closed="left")],
-        "images_per_round": [Interval(Integral, 1, None, closed="left")],
+        "images_per_round": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "image_shape": [tuple, None],
@@ -238,7 +243,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         init: str | NDArray = "windows",
         n_init: int = 1,
         max_rounds: int = 40,
-        images_per_round: int = 600,
+        images_per_round: str | int = "auto",
         tol: float = 1e-3,
         warm_start: bool = False,
         image_shape: tuple[int, ...] | None = None,
@@ -539,12 +544,12 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
     def _settings(self) -> SceneSettings:
         """Parameters of learning as the engine wants them."""
-        is_named = isinstance(self.localizer, str)
+        is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(
             search=Search() if is_named else self.localizer,
             penalty=self.penalty,
             max_rounds=int(self.max_rounds),
-            images_per_round=int(self.images_per_round),
+            images_per_round=None if isinstance(count, str) else int(count),
             tol=float(self.tol),
         )
 

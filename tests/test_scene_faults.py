@@ -260,6 +260,7 @@ def test_more_sprites_than_windows_are_reported_not_hidden():
         ("n_layers", 0),
         ("n_layers", 1.5),
         ("n_backgrounds", -1),
+        ("n_backgrounds", 2),
         ("sprite_size", 0),
         ("sprite_size", (3,)),
         ("sprite_size", (3, 0)),

@@ -29,9 +29,10 @@ class Search:
         Gauss-Newton steps on the pose of a candidate.
     visible : float, default=0.4
         Share of its area that a candidate must show.
-    restarts : int, default=2
-        Further searches, with other preferences, of images that stay poor.
-    replacements : int, default=4
+    restarts : int, default=1
+        Further searches of images that stay poor: of every layer anew on all pixels,
+        then from nothing with other preferences.
+    replacements : int, default=3
         Attempts to replace two layers at once in images that stay poor.
     poor : float, default=0.03
         Squared error, relative to what the layers save, above which an image is
@@ -51,8 +52,8 @@ class Search:
     scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
     refine_steps: int = 3
     visible: float = 0.4
-    restarts: int = 2
-    replacements: int = 4
+    restarts: int = 1
+    replacements: int = 3
     poor: float = 0.03
 
 
