@@ -23,14 +23,11 @@ FAINT = 1e-3  # alpha below which an appearance is not divided by it
 
 def free_share(alpha: Tensor, over: Tensor) -> Tensor:
     """Share of each pixel where nothing hides a layer, (B, L, H, W)."""
-    free = []
-    for i in range(alpha.shape[1]):
-        left = torch.ones_like(alpha[:, i])
-        for j in range(alpha.shape[1]):
-            if j != i:
-                left = left * (1 - over[:, j, i, None, None] * alpha[:, j])
-        free.append(left)
-    return torch.stack(free, 1) if free else alpha
+    free = torch.ones_like(alpha)
+    for j in range(alpha.shape[1]):
+        hidden = free * over[:, j, :, None, None]  # over[j, j] is zero
+        free = torch.addcmul(free, hidden, alpha[:, j, None], value=-1)
+    return free
 
 
 def clear_share(alpha: Tensor) -> Tensor:
