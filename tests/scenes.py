@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from sklearn_sprites import Decomposition, LayeredSpriteDecomposition
+from sklearn_sprites import Decomposition, LayeredSpriteDecomposition, Search
 from tests import pictures
 
 QUICK = {"max_rounds": 1}
 SETTLED = {"max_rounds": 8}
+BRIEF = Search(sweeps=1, restarts=1, replacements=1, rotations=6)
 SHAPES = np.zeros((3, 5, 5))
 SHAPES[0, :, 1:4] = 1
 SHAPES[1, 3:] = 1
@@ -38,8 +39,12 @@ def make_scenes(n=40, n_objects=2, side=16, channels=3, seed=0):
 
 
 def make_decomposition(n_sprites=3, **params):
-    """A decomposition with a fixed seed on the device under test."""
+    """A decomposition with a fixed seed on the device under test.
+
+    Over a background, where layers have poses, the search is brief.
+    """
     params = {
+        "localizer": BRIEF if params.get("n_backgrounds") else "search",
         "n_layers": 2,
         "sprite_size": 7,
         "random_state": 0,

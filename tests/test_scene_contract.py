@@ -8,13 +8,14 @@ from sklearn.utils import get_tags
 
 from sklearn_sprites import LayeredSpriteDecomposition, Search
 from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
+from tests.scenes import BRIEF
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 NOT_HERE = {"check_array_api_input"}  # needs a process that is set up for it
 TWO = {"n_sprites": 2, "n_layers": 2, "max_rounds": 1}
 CONFIGURATIONS = {
     "default": {},
-    "over a background": {**TWO, "n_backgrounds": 1},
+    "over a background": {**TWO, "n_backgrounds": 1, "localizer": BRIEF},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
     "flat colors": {**TWO, "color": "flat"},
     "fixed order": {**TWO, "order": "depth"},
@@ -89,7 +90,7 @@ OVER_BACKGROUNDS = {
 
 @pytest.mark.parametrize("chosen", sorted(OVER_BACKGROUNDS))
 def test_scenes_over_a_background_pass_checks_on_images(chosen):
-    model = LayeredSpriteDecomposition(**TWO, n_backgrounds=1)
+    model = LayeredSpriteDecomposition(**TWO, n_backgrounds=1, localizer=BRIEF)
     pairs = image_estimator_checks(model, dtypes=("float64",))
     checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
     assert checks_of_that_name

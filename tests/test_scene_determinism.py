@@ -15,7 +15,6 @@ import torch
 from sklearn.base import clone
 
 import sklearn_sprites
-from sklearn_sprites import Search
 from tests.scenes import (
     QUICK,
     assert_same_layers,
@@ -30,11 +29,7 @@ ROOT = Path(sklearn_sprites.__file__).parents[1]
 X = make_scenes()[0]
 NEW = make_scenes(21, seed=3)[0]
 ON_BLACK = {"max_rounds": 3}
-OVER_A_LEVEL = {
-    "max_rounds": 1,
-    "n_backgrounds": 1,
-    "localizer": Search(sweeps=1, restarts=1, replacements=1, rotations=8),
-}
+OVER_A_LEVEL = {"max_rounds": 1, "n_backgrounds": 1}
 METHODS = ("predict", "predict_semantic", "transform", "reconstruct")
 
 
