@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,11 +12,13 @@ from sklearn_sprites._engine.search.layers import (
     Layers,
     Sprites,
     draw,
+    no_layers,
     picture,
     settle,
 )
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, find_peaks
 from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polish
+from sklearn_sprites._engine.search.posed import draft, make_pose_searcher, sweep
 from sklearn_sprites._engine.search.poses import corner_pose, pixel_centers, place
 from sklearn_sprites._engine.search.refine import (
     Slopes,
@@ -230,6 +233,23 @@ def test_the_highest_peak_is_at_the_only_object():
     peak = find_peaks(maps, bank, 0.4, 1)[0, 0].tolist()
     assert abs(peak[0] - 9) <= 1
     assert abs(peak[1] - 15) <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_layer_searched_anew_never_raises_the_objective(seed):
+    make = torch.Generator().manual_seed(seed)
+    images = F.avg_pool2d(torch.rand(4, 3, 28, 28, generator=make), 5, 1)
+    images[:2] = TWO[0] + 0.05 * images[:2]
+    sprites = smooth_sprites(torch.float32)
+    searcher = make_pose_searcher(SPEC, Search(), 0.3, sprites, 0.1)
+    now = draft(images, no_layers(images, SPEC), searcher)
+    objectives = [now.picture.error + 0.3 * now.layers.on.sum(1)]
+    for i in (0, 1, 0, 1, 1):
+        now = sweep(images, now, searcher, torch.full((4, 1), i))
+        objectives.append(now.picture.error + 0.3 * now.layers.on.sum(1))
+    for before, after in pairwise(objectives):
+        assert (after <= before).all()
+    assert (objectives[-1] < 0.2 * objectives[0])[:2].all()
 
 
 def test_what_hides_what_is_settled_from_the_overlap():

@@ -15,7 +15,6 @@ from sklearn_sprites._engine.search.layers import (
     Sprites,
     no_layers,
     pick,
-    picture,
     settle,
     worth,
 )
@@ -182,6 +181,3 @@ def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
     found = settle(images, drawn, now.layers.over, searcher.spec)
     layers = now.layers._replace(on=on, over=found.over)
     return choose_draft(changed, Draft(layers, drawn, found), now)
-
-
-__all__ = ["Draft", "PoseSearcher", "make_pose_searcher", "picture", "sketch"]

@@ -149,9 +149,7 @@ def _replace(
     kept = Shifted(*(pick(better, n, o) for n, o in zip(new, found, strict=True)))
     kept = kept._replace(table=_put(found.table, i, table))
     fresh = correlate(drawn[:, None], filters)[:, 0]
-    responses = responses.clone()
-    responses[:, i] = pick(better, fresh, responses[:, i])
-    return kept, responses
+    return kept, _put(responses, i, pick(better, fresh, responses[:, i]))
 
 
 def _put(values: Tensor, i: int, column: Tensor) -> Tensor:
