@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from sklearn_sprites._clustering import SpriteClustering
     from sklearn_sprites._decomposition import LayeredSpriteDecomposition
     from sklearn_sprites._engine.scene_settings import Search
-    from sklearn_sprites._engine.settings import ClonePerturb, Swap
+    from sklearn_sprites._engine.settings import (
+        ClonePerturb,
+        ConstantSprites,
+        Milestones,
+        Swap,
+    )
     from sklearn_sprites._scenes import Decomposition
     from sklearn_sprites.display import (
         DecompositionDisplay,
@@ -27,9 +32,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ClonePerturb",
+    "ConstantSprites",
     "Decomposition",
     "DecompositionDisplay",
     "LayeredSpriteDecomposition",
+    "Milestones",
     "ReconstructionDisplay",
     "Search",
     "SpriteClustering",
@@ -45,9 +52,11 @@ __all__ = [
 _SUBMODULES = ("datasets", "exceptions", "metrics", "testing")
 _HOMES = {
     "ClonePerturb": "sklearn_sprites._engine.settings",
+    "ConstantSprites": "sklearn_sprites._engine.settings",
     "Decomposition": "sklearn_sprites._scenes",
     "DecompositionDisplay": "sklearn_sprites.display",
     "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
+    "Milestones": "sklearn_sprites._engine.settings",
     "ReconstructionDisplay": "sklearn_sprites.display",
     "Search": "sklearn_sprites._engine.scene_settings",
     "SpriteClustering": "sklearn_sprites._clustering",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.records import FittedModel
+from sklearn_sprites._engine.settings import ConstantSprites, Milestones
 from sklearn_sprites._engine.spec import SMALLEST_SIDE, ModelSpec, auto_transformations
 from sklearn_sprites._validation import Scaling, Shape
 
@@ -35,9 +36,11 @@ def resolve_layers(
 
 
 def stages_of(curriculum: Any, spec: ModelSpec) -> Any:
-    """A named curriculum as it is; stages checked against what the model has."""
+    """A named curriculum as it is; stages and dates checked against the model's."""
     if isinstance(curriculum, str):
         return curriculum
+    if isinstance(curriculum, Milestones):
+        return _dates_of(curriculum, spec)
     has = {*spec.transformations, *spec.background_transformations}
     stages = tuple(tuple(stage) for stage in curriculum)
     for name in (name for stage in stages for name in stage):
@@ -49,11 +52,29 @@ def stages_of(curriculum: Any, spec: ModelSpec) -> Any:
     return tuple(tuple(name for name in stage if name in has) for stage in stages)
 
 
+def _dates_of(milestones: Milestones, spec: ModelSpec) -> Milestones:
+    """Dates, one for each transformation."""
+    names, behind = spec.transformations, spec.background_transformations
+    n_dates = len(milestones.joins)
+    if (names and n_dates != len(names)) or n_dates < len(behind):
+        raise ValueError(
+            f"curriculum={milestones!r} has {n_dates} dates in joins, but there are "
+            f"transformations={names!r} and background_transformations={behind!r}; "
+            "give one for each of the longer list."
+        )
+    return milestones
+
+
+def is_rule(init: Any) -> bool:
+    """Whether first sprites are made by a rule, not given."""
+    return isinstance(init, str | ConstantSprites)
+
+
 def given_sprites(
     init: Any, spec: ModelSpec, scaling: Scaling, owner: str
 ) -> NDArray | None:
     """Sprites given by the user, (K, C or C+1, H, W) in model units; None if a rule."""
-    if isinstance(init, str):
+    if is_rule(init):
         return None
     sprites = np.asarray(init, dtype=np.float64)
     size = (spec.n_sprites, spec.height, spec.width)

@@ -35,6 +35,7 @@ FLOORS = {
     "_clustering": 5,
     "_decomposition": 5,
     "_description": 5,
+    "_papers": 5,
     "_publishing": 5,
     "_restarts": 5,
     "_scene_description": 5,

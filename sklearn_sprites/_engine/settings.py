@@ -71,6 +71,60 @@ class ClonePerturb:
     noise: float = 1e-4
 
 
+@dataclass(frozen=True)
+class Milestones:
+    """Train as the papers do: a fixed number of epochs, and a date for everything.
+
+    Every transformation joins after a number of epochs, the learning rate falls after
+    others, and training ends with `max_epochs`, converged or not. An epoch is one pass
+    over the images in batches of `batch_size`, the last one smaller, and every image
+    looks at every sprite in every step.
+
+    Parameters
+    ----------
+    joins : tuple of int
+        For each of `transformations` without ``"identity"``, in their order, the number
+        of epochs after which it joins; 0 is from the start. For those of backgrounds
+        likewise.
+    drops : tuple of int, default=()
+        Numbers of epochs after which the learning rate is multiplied by `factor`.
+    factor : float, default=0.1
+        See `drops`.
+
+    Examples
+    --------
+    >>> from sklearn_sprites import Milestones
+    >>> Milestones((5, 15, 20), drops=(35,))
+    Milestones(joins=(5, 15, 20), drops=(35,), factor=0.1)
+    """
+
+    joins: tuple[int, ...]
+    drops: tuple[int, ...] = ()
+    factor: float = 0.1
+
+
+@dataclass(frozen=True)
+class ConstantSprites:
+    """First sprites of one color; over a background, under a Gaussian mask.
+
+    Parameters
+    ----------
+    color : float, default=0.9
+        The value of all pixels, in the scale of images in [0, 1].
+    mask_width : float or None, default=None
+        Standard deviation of the mask in pixels. ``None``: a quarter of its side.
+
+    Examples
+    --------
+    >>> from sklearn_sprites import ConstantSprites
+    >>> ConstantSprites(mask_width=5.0)
+    ConstantSprites(color=0.9, mask_width=5.0)
+    """
+
+    color: float = 0.9
+    mask_width: float | None = None
+
+
 CURRICULA = ("one_by_one", "grouped", "identity_first", "all_at_once")
 STARTS = ("align", "k-means++", "sample", "random", "kmeans", "constant")
 
@@ -79,13 +133,13 @@ STARTS = ("align", "k-means++", "sample", "random", "kmeans", "constant")
 class TrainingSettings:
     """Everything that training needs besides images, model and seed.
 
-    ``init`` is one of :data:`STARTS` or ``"array"`` (sprites are given);
-    ``curriculum`` one of :data:`CURRICULA` or the stages themselves, each a tuple of
-    the transformations that are active in it.
+    ``init`` is one of :data:`STARTS`, :class:`ConstantSprites`, or ``"array"`` (sprites
+    are given); ``curriculum`` one of :data:`CURRICULA`, :class:`Milestones`, or the
+    stages themselves, each a tuple of the transformations that are active in it.
     """
 
-    init: str = "align"
-    curriculum: str | tuple[tuple[str, ...], ...] = "one_by_one"
+    init: str | ConstantSprites = "align"
+    curriculum: str | tuple[tuple[str, ...], ...] | Milestones = "one_by_one"
     reassignment: Swap | ClonePerturb | None = Swap()
     mask_noise: float = 0.4
     max_epochs: int = DEFAULT_MAX_EPOCHS

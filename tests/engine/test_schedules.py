@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_sprites._engine.settings import CURRICULA
+from sklearn_sprites._engine.settings import CURRICULA, Milestones
 from sklearn_sprites._engine.spec import (
     TRANSFORMATIONS,
     ModelSpec,
     auto_transformations,
     parameter_count,
 )
-from sklearn_sprites._engine.training.curriculum import make_stages
+from sklearn_sprites._engine.training.curriculum import dated_stages, make_stages
 from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.run import shares
 from sklearn_sprites._engine.training.splits import (
@@ -73,6 +73,25 @@ def test_an_explicit_curriculum_is_followed():
     steps = (("affine",), ("affine", "thin_plate_spline"))
     stages = make_stages(spec, steps, False)
     assert [set(s.active) for s in stages[:-1]] == [set(step) for step in steps]
+
+
+dates = st.lists(st.integers(0, 60), max_size=4).map(tuple)
+
+
+@given(names, dates, dates, st.integers(1, 50))
+def test_dates_are_kept_to_the_epoch(sprite, joins, drops, max_epochs):
+    spec = spec_of(sprite)
+    milestones = Milestones(joins, drops, 0.5)
+    stages = dated_stages(spec, milestones, max_epochs)
+    epochs = shares(stages, max_epochs)
+    history = [s for s, n in zip(stages, epochs, strict=True) for _ in range(n)]
+    assert len(history) == max_epochs
+    for epoch, stage in enumerate(history):  # full epochs before this one
+        pairs = zip(spec.transformations, joins, strict=False)
+        assert stage.active == {name for name, join in pairs if epoch >= join}
+        assert stage.rate == 0.5 ** sum(epoch >= drop for drop in drops)
+        assert stage.is_fixed
+        assert not stage.is_last
 
 
 @given(names, curricula, st.booleans(), st.integers(1, 200))

@@ -1,23 +1,29 @@
 """Which transformations are active when: stages, made before training starts."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+from sklearn_sprites._engine.settings import Milestones
 from sklearn_sprites._engine.spec import ModelSpec
 
 LATE = ("thin_plate_spline", "morphological", "projective")
+SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
 
 
 @dataclass(frozen=True)
 class Stage:
     """A part of training: active transformations and a share of the epochs.
 
-    The last stage lowers the learning rate and moves no sprites.
+    The learning rate is multiplied by ``rate``. The last stage moves no sprites; one
+    that is fixed has all its epochs, and sprites are moved in it.
     """
 
     name: str
     active: frozenset[str]
     share: float
     is_last: bool = False
+    rate: float = 1.0
+    is_fixed: bool = False
 
 
 def _ordered(spec: ModelSpec) -> list[str]:
@@ -69,4 +75,27 @@ def make_stages(
         Stage("+".join(step) or "identity", frozenset(step), weight / total)
         for step, weight in zip(steps, weights, strict=True)
     ]
-    return [*stages, Stage("settle", frozenset(steps[-1]), 0.15, is_last=True)]
+    last = frozenset(steps[-1])
+    return [*stages, Stage("settle", last, 0.15, is_last=True, rate=SETTLE_RATE)]
+
+
+def dated_stages(
+    spec: ModelSpec, milestones: Milestones, max_epochs: int
+) -> list[Stage]:
+    """Stages between one date and the next, until `max_epochs`."""
+    dates = {0, max_epochs, *milestones.joins, *milestones.drops}
+    ordered = sorted(date for date in dates if date <= max_epochs)
+    stages = []
+    for start, end in pairwise(ordered):
+        active = [
+            name
+            for names in (spec.transformations, spec.background_transformations)
+            for name, join in zip(names, milestones.joins, strict=False)
+            if join <= start
+        ]
+        active = list(dict.fromkeys(active))
+        rate = milestones.factor ** sum(drop <= start for drop in milestones.drops)
+        share = (end - start) / max_epochs
+        name = "+".join(active) or "identity"
+        stages.append(Stage(name, frozenset(active), share, rate=rate, is_fixed=True))
+    return stages

@@ -13,9 +13,9 @@ from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
-from sklearn_sprites._engine.settings import TrainingSettings
+from sklearn_sprites._engine.settings import Milestones, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.ledger import Ledger
+from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
 from sklearn_sprites._engine.training.lloyd import from_a_sample, lloyd
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
@@ -69,19 +69,24 @@ def fit_clustering(
         if model.is_centered:
             data = centered_in_parts(data)
         weights = image_weights(data, spec)
+        is_dated = isinstance(settings.curriculum, Milestones)
+        looks = len(model.sprites) if is_dated else SHORTLIST
         learner = Learner(
             model,
             make_optimizer(model, settings.learning_rate, settings.weight_decay),
             data,
-            Ledger(first_guess(model, data) * weights[:, None]),
+            Ledger(first_guess(model, data) * weights[:, None], looks),
             draws,
             noise,
-            batch_size(settings.batch_size, len(data)),
+            settings.batch_size
+            if is_dated
+            else batch_size(settings.batch_size, len(data)),
             settings.mask_noise,
             weights,
             torch.zeros(len(model.sprites), dtype=torch.int64, device=device),
             torch.zeros(len(model.sprites), dtype=torch.int64),
             spare,
+            is_dated,
         )
         learner.ledger.retire(spare)
         progress = Progress(settings, on_epoch, spec)
@@ -122,7 +127,7 @@ def _start(
     sprites = torch.from_numpy(np.array(init_sprites, dtype=np.float32)).to(images)
     sprites = sprites[torch.arange(spec.n_sprites) % len(sprites)]  # spares: copies
     if sprites.shape[1] < spec.sprite_channels:
-        mask = gaussian_mask(spec.height, spec.width, like=images)
+        mask = gaussian_mask(spec.height, spec.width, None, like=images)
         sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
     return Start(sprites, first_backgrounds(images, spec, draws), None)
 

@@ -16,13 +16,14 @@ RETIRED = torch.iinfo(torch.int32).max
 class Ledger:
     """Last known errors (n, K) and the step at which each was seen.
 
-    It starts from a guess, and every entry is looked at in time.
+    It starts from a guess, and every entry is looked at in time; `size` candidates per
+    image and step.
     """
 
-    def __init__(self, guess: Tensor) -> None:
+    def __init__(self, guess: Tensor, size: int = SHORTLIST) -> None:
         self.errors = guess.clone()
         self.seen = torch.zeros_like(guess, dtype=torch.int32)
-        self.size = min(SHORTLIST, guess.shape[1])
+        self.size = min(size, guess.shape[1])
         self.step = 0
 
     def candidates(self, index: Tensor) -> Tensor:

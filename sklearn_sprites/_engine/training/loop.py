@@ -33,6 +33,7 @@ class Learner:
     usage: Tensor  # (K,) images drawn since the last look
     splits: Tensor  # (K,) how often a sprite has been split
     spare: list[int] = field(default_factory=list)  # sprites out of use
+    is_dated: bool = False  # an epoch is one pass, whatever its length
     steps: int = 0
 
 
@@ -57,13 +58,22 @@ def batch_size(wanted: int, n_images: int) -> int:
 
 
 def batches(learner: Learner) -> Iterator[Tensor]:
-    """Indices of one epoch's batches, all of the same size."""
+    """Indices of one epoch's batches: of the same size, or of one pass over all."""
     n, size = len(learner.images), learner.batch_size
+    if learner.is_dated:
+        return one_pass(torch.randperm(n, generator=learner.draws), learner)
     n_steps = max(n // size, MIN_STEPS)
     passes = -(-n_steps * size // n)
     orders = [torch.randperm(n, generator=learner.draws) for _ in range(passes)]
     index = torch.cat(orders)[: n_steps * size].to(learner.images.device)
     return iter(index.view(n_steps, size))
+
+
+def one_pass(order: Tensor, learner: Learner) -> Iterator[Tensor]:
+    """All images in batches, the last one smaller, but never a single image."""
+    parts = order.to(learner.images.device).split(learner.batch_size)
+    kept = [part for part in parts if len(part) >= SMALLEST_BATCH]
+    return iter(kept or [order.repeat(SMALLEST_BATCH).to(learner.images.device)])
 
 
 def mask_noise(learner: Learner) -> Tensor | None:

@@ -11,9 +11,13 @@ import torch
 
 from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
-from sklearn_sprites._engine.settings import Swap, TrainingSettings
+from sklearn_sprites._engine.settings import Milestones, Swap, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.curriculum import Stage, make_stages
+from sklearn_sprites._engine.training.curriculum import (
+    Stage,
+    dated_stages,
+    make_stages,
+)
 from sklearn_sprites._engine.training.distillation import distil
 from sklearn_sprites._engine.training.ledger import WIDE
 from sklearn_sprites._engine.training.loop import (
@@ -36,7 +40,6 @@ from sklearn_sprites.exceptions import TrainingDivergedError
 
 EXPLOSION = 1e3  # a loss this many times the lowest one has diverged
 TINY = 1e-6  # a loss below this has not, whatever it was before
-SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
 
 
 @dataclass
@@ -96,7 +99,7 @@ def run_stages(
     progress.least = settings.tol * progress.variance
     if lesson is not None:
         distil(learner, lesson.labels, lesson.params)
-    stages = make_stages(spec, settings.curriculum, lesson is not None)
+    stages = stages_for(spec, settings, lesson is not None)
     if is_warm:
         stages = stages[-2:]
     active = stages[0].active
@@ -111,6 +114,15 @@ def run_stages(
     errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
+
+
+def stages_for(
+    spec: ModelSpec, settings: TrainingSettings, is_started: bool
+) -> list[Stage]:
+    """Stages by shares of the epochs, or by dates."""
+    if isinstance(settings.curriculum, Milestones):
+        return dated_stages(spec, settings.curriculum, settings.max_epochs)
+    return make_stages(spec, settings.curriculum, is_started)
 
 
 def weighted_variance(learner: Learner) -> float:
@@ -134,7 +146,7 @@ def shares(stages: list[Stage], max_epochs: int) -> list[int]:
 def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -> None:
     """Epochs of one stage, until it has converged."""
     settings = progress.settings
-    rate = settings.learning_rate * (SETTLE_RATE if stage.is_last else 1)
+    rate = settings.learning_rate * stage.rate
     rate *= 0.5 if progress.rolled_back else 1
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
@@ -153,10 +165,11 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
             return
         if reassign(learner, stage, progress):
             losses.clear()  # what was learned counts from here
-        if has_converged(losses, progress.least):
+        if not stage.is_fixed and has_converged(losses, progress.least):
             progress.converged = True
             return
-    progress.converged = stage.is_last and has_settled(losses, progress.least)
+    settled = stage.is_last and has_settled(losses, progress.least)
+    progress.converged = stage.is_fixed or settled
 
 
 def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:

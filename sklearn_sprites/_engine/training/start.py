@@ -9,6 +9,7 @@ from sklearn_sprites._engine.models.clustering import ClusteringModel, color_of
 from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import make_grid
+from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training import alignment
 from sklearn_sprites._engine.training.alignment import Family
@@ -24,7 +25,6 @@ TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
-CONSTANT = 0.9  # first color of sprites that start as constants (DTI-Sprites)
 BACKGROUND_IMAGES = 1000
 CONTRAST_FLOOR = 0.3  # of the mean variance, added to an image's own
 
@@ -48,12 +48,17 @@ class Start(NamedTuple):
     is_centered: bool = False
 
 
-def gaussian_mask(height: int, width: int, *, like: Tensor) -> Tensor:
-    """A separable Gaussian around the centre, (1, H, W), one at its top."""
+def gaussian_mask(
+    height: int, width: int, spread: float | None, *, like: Tensor
+) -> Tensor:
+    """A separable Gaussian around the centre, (1, H, W), one at its top.
+
+    Its standard deviation is `spread` pixels, or a share of the sides.
+    """
     lines = []
     for side in (height, width):
         offset = torch.arange(side, device=like.device, dtype=like.dtype)
-        offset = (offset - (side - 1) / 2) / (GAUSSIAN_SPREAD * side)
+        offset = (offset - (side - 1) / 2) / (spread or GAUSSIAN_SPREAD * side)
         lines.append(torch.exp(-0.5 * offset.square()))
     return torch.outer(*lines)[None]
 
@@ -76,13 +81,13 @@ def first_backgrounds(
 
 
 def simple_sprites(
-    images: Tensor, spec: ModelSpec, init: str, draws: torch.Generator
+    images: Tensor, spec: ModelSpec, init: str | ConstantSprites, draws: torch.Generator
 ) -> Tensor:
     """Appearances (K, C, H, W) by one of the papers' simple rules."""
     shape = (spec.n_sprites, *images.shape[1:])
     n, device = len(images), images.device
-    if init == "constant":
-        return images.new_full(shape, CONSTANT)
+    if isinstance(init, ConstantSprites):
+        return images.new_full(shape, init.color)
     if init == "random":
         return torch.rand(shape, generator=draws).to(images)
     if init == "sample":
@@ -95,9 +100,13 @@ def simple_sprites(
 
 
 def make_start(
-    images: Tensor, spec: ModelSpec, init: str, draws: torch.Generator
+    images: Tensor,
+    spec: ModelSpec,
+    init: str | ConstantSprites,
+    draws: torch.Generator,
 ) -> Start:
     """Where training starts for images (n, C, H, W)."""
+    init = ConstantSprites() if init == "constant" else init
     backgrounds = first_backgrounds(images, spec, draws)
     lesson, is_centered = None, False
     if init == "align" and rigid_name(spec):
@@ -106,7 +115,8 @@ def make_start(
         init = "kmeans" if init == "align" else init
         sprites = simple_sprites(images, spec, init, draws)
     if spec.is_layered:
-        mask = gaussian_mask(spec.height, spec.width, like=images)
+        spread = init.mask_width if isinstance(init, ConstantSprites) else None
+        mask = gaussian_mask(spec.height, spec.width, spread, like=images)
         sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
     return Start(sprites, backgrounds, lesson, is_centered)
 

@@ -1,0 +1,171 @@
+"""Configurations of published experiments: plain values, each with its source.
+
+What a parameter of ours cannot say is listed under ``differs``. Epochs, steps and
+batches are those of the official training schedules, made for the sets named.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from sklearn_sprites._engine.settings import (
+    ClonePerturb,
+    ConstantSprites,
+    Milestones,
+)
+
+DTI_CLUSTERING = (
+    "T. Monnier, T. Groueix, M. Aubry, Deep Transformation-Invariant Clustering, "
+    "NeurIPS 2020"
+)
+DTI_SPRITES = (
+    "T. Monnier, E. Vincent, J. Ponce, M. Aubry, Unsupervised Layered Image "
+    "Decomposition into Object Prototypes, ICCV 2021"
+)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Parameters of an estimator for one published experiment.
+
+    ``source`` names the paper and where it or its official code has the values;
+    ``differs`` what the parameters leave out.
+    """
+
+    source: str
+    parameters: Mapping[str, Any] = field(hash=False)
+    differs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Nobody changes a table that all share."""
+        frozen = MappingProxyType(dict(self.parameters))
+        object.__setattr__(self, "parameters", frozen)
+
+
+MORPHOLOGICAL = ("affine", "morphological", "thin_plate_spline")
+COLORED = ("color", "affine", "thin_plate_spline")
+PROJECTIVE = ("color", "projective")
+RICH = ("color", "projective", "thin_plate_spline")
+
+BORDER = "Outside of a sprite lies its border, not zeros."
+WINDOW = "Squared errors count the same in every pixel, without a Gaussian window."
+
+
+def _clustering(
+    transformations: tuple[str, ...],
+    joins: tuple[int, ...],
+    drop: int,
+    max_epochs: int,
+    check: int,
+    *differs: str,
+    n_clusters: int = 10,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    encoder: str = "resnet20",
+) -> Configuration:
+    """Opaque sprites: DTI-Clustering."""
+    parameters = {
+        "n_clusters": n_clusters,
+        "transformations": transformations,
+        "init": "sample",
+        "color": "predict",
+        "encoder": encoder,
+        "curriculum": Milestones(joins, drops=(drop,)),
+        "reassignment": ClonePerturb(check=check, threshold=0.2, noise=1e-4),
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    source = f"{DTI_CLUSTERING}; supplementary material, official configuration"
+    return Configuration(source, parameters, differs)
+
+
+def _layered(
+    transformations: tuple[str, ...],
+    joins: tuple[int, ...],
+    drop: int,
+    max_epochs: int,
+    check: int,
+    mask_width: float,
+    n_clusters: int,
+    batch_size: int = 128,
+    encoder: str = "resnet32",
+) -> Configuration:
+    """Sprites over one background: DTI-Sprites."""
+    parameters = {
+        "n_clusters": n_clusters,
+        "n_backgrounds": 1,
+        "transformations": transformations,
+        "background_transformations": transformations,
+        "init": ConstantSprites(0.9, mask_width),
+        "color": "predict",
+        "encoder": encoder,
+        "curriculum": Milestones(joins, drops=(drop,)),
+        "reassignment": ClonePerturb(check=check, threshold=0.2, noise=1e-4),
+        "mask_noise": 0.4,
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "learning_rate": 1e-3,
+    }
+    source = f"{DTI_SPRITES}; supplementary material, section C, official configuration"
+    return Configuration(source, parameters)
+
+
+CLUSTERING: Mapping[str, Configuration] = MappingProxyType(
+    {
+        "mnist": _clustering(MORPHOLOGICAL, (5, 15, 20), 35, 40, 50),
+        "mnist_test": _clustering(MORPHOLOGICAL, (50, 150, 200), 280, 300, 50),
+        "mnist_1k": _clustering(
+            MORPHOLOGICAL, (100, 500, 700), 1200, 1700, 40, batch_size=100
+        ),
+        "mnist_color": _clustering(COLORED, (5, 15, 30), 45, 50, 50),
+        "fashion_mnist": _clustering(COLORED, (5, 15, 25), 35, 40, 50),
+        "affnist": _clustering(
+            MORPHOLOGICAL, (5, 20, 25), 37, 45, 400, learning_rate=1e-4
+        ),
+        "usps": _clustering(COLORED, (60, 120, 200), 250, 270, 50, BORDER),
+        "frgc": _clustering(COLORED, (50, 200, 400), 650, 700, 20, n_clusters=20),
+        "svhn": _clustering(PROJECTIVE, (2, 18), 30, 33, 100, WINDOW),
+        "instagram": _clustering(
+            PROJECTIVE,
+            (5, 15),
+            100,
+            110,
+            100,
+            n_clusters=40,
+            batch_size=64,
+            encoder="resnet18",
+        ),
+        "megadepth": _clustering(
+            PROJECTIVE,
+            (150, 400),
+            900,
+            1100,
+            100,
+            n_clusters=20,
+            batch_size=64,
+            encoder="resnet18",
+        ),
+        "gtsrb8": _layered(RICH, (0, 100, 350), 600, 700, 25, 5.0, 8),
+        "svhn_layered": _layered(RICH, (0, 10, 35), 50, 55, 100, 8.0, 10),
+        "weizmann_horse": _layered(
+            RICH, (0, 3000, 8000), 14000, 15000, 300, 20.0, 1, 32, "resnet18"
+        ),
+        "instagram_layered": _layered(
+            PROJECTIVE, (0, 100), 700, 850, 250, 20.0, 40, 32, "resnet18"
+        ),
+    }
+)
+
+
+def configuration(
+    table: Mapping[str, Configuration], name: str, owner: str
+) -> Configuration:
+    """The entry of a table, or an error that lists what there is."""
+    if name not in table:
+        raise ValueError(
+            f"{owner}.from_paper knows no {name!r}; valid names are "
+            f"{', '.join(sorted(table))}."
+        )
+    return table[name]

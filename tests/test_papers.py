@@ -1,0 +1,174 @@
+"""Parameters of published experiments: as published, and of use."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sklearn_sprites import ClonePerturb, ConstantSprites, Milestones, SpriteClustering
+from sklearn_sprites._papers import CLUSTERING
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore::sklearn_sprites.exceptions.ClusterCollapseWarning",
+)
+
+# As the schedules are usually written: sequence, milestones (the first of the sequence
+# is active from the start), batch, learning rate, its drop, epochs, check, K, encoder.
+OPAQUE = """
+mnist          id-aff-morpho-tps  5,15,20       128  1e-3  35    40    50   10  resnet20
+mnist_test     id-aff-morpho-tps  50,150,200    128  1e-3  280   300   50   10  resnet20
+mnist_1k       id-aff-morpho-tps  100,500,700   100  1e-3  1200  1700  40   10  resnet20
+mnist_color    id-col-aff-tps     5,15,30       128  1e-3  45    50    50   10  resnet20
+fashion_mnist  id-col-aff-tps     5,15,25       128  1e-3  35    40    50   10  resnet20
+affnist        id-aff-morpho-tps  5,20,25       128  1e-4  37    45    400  10  resnet20
+usps           id-col-aff-tps     60,120,200    128  1e-3  250   270   50   10  resnet20
+frgc           id-col-aff-tps     50,200,400    128  1e-3  650   700   20   20  resnet20
+svhn           id-col-proj        2,18          128  1e-3  30    33    100  10  resnet20
+instagram      id-col-proj        5,15          64   1e-3  100   110   100  40  resnet18
+megadepth      id-col-proj        150,400       64   1e-3  900   1100  100  20  resnet18
+"""
+# The same, and the standard deviation of the first masks.
+LAYERED = """
+gtsrb8         col-proj-tps 100,350   128 1e-3 600   700   25  8  resnet32 5
+svhn_layered   col-proj-tps 10,35     128 1e-3 50    55    100 10 resnet32 8
+weizmann_horse col-proj-tps 3000,8000 32  1e-3 14000 15000 300 1  resnet18 20
+instagram_layered col-proj  100       32  1e-3 700   850   250 40 resnet18 20
+"""
+WORDS = {
+    "aff": "affine",
+    "col": "color",
+    "morpho": "morphological",
+    "proj": "projective",
+    "tps": "thin_plate_spline",
+}
+
+
+def rows(table):
+    return [line.split() for line in table.strip().splitlines()]
+
+
+def schedule(sequence, dates):
+    """Transformations and the epochs at which they join."""
+    names, milestones = sequence.split("-"), [int(d) for d in dates.split(",")]
+    joins = dict(zip(names, [0, *milestones], strict=True))
+    joins.pop("id", None)
+    return tuple(WORDS[name] for name in joins), tuple(joins.values())
+
+
+def expected(row):
+    _, sequence, dates, batch, rate, drop, epochs, check, k, encoder = row[:10]
+    transformations, joins = schedule(sequence, dates)
+    return {
+        "n_clusters": int(k),
+        "transformations": transformations,
+        "color": "predict",
+        "encoder": encoder,
+        "curriculum": Milestones(joins, (int(drop),), 0.1),
+        "reassignment": ClonePerturb(int(check), 0.2, 1e-4),
+        "max_epochs": int(epochs),
+        "batch_size": int(batch),
+        "learning_rate": float(rate),
+    }
+
+
+@pytest.mark.parametrize("row", rows(OPAQUE), ids=lambda row: row[0])
+def test_opaque_configurations_are_those_published(row):
+    found = SpriteClustering.from_paper(row[0]).get_params()
+    rest = {"init": "sample", "n_backgrounds": 0}
+    assert found == {**SpriteClustering().get_params(), **expected(row), **rest}
+    assert "DTI" in CLUSTERING[row[0]].source or "Deep" in CLUSTERING[row[0]].source
+
+
+@pytest.mark.parametrize("row", rows(LAYERED), ids=lambda row: row[0])
+def test_configurations_over_a_background_are_those_published(row):
+    found = SpriteClustering.from_paper(row[0]).get_params()
+    rest = {
+        "n_backgrounds": 1,
+        "background_transformations": expected(row)["transformations"],
+        "init": ConstantSprites(0.9, float(row[10])),
+        "mask_noise": 0.4,
+    }
+    assert found == {**SpriteClustering().get_params(), **expected(row), **rest}
+
+
+def test_the_tables_name_the_same_experiments():
+    assert {row[0] for row in rows(OPAQUE + LAYERED.lstrip())} == set(CLUSTERING)
+    assert all(name in SpriteClustering.from_paper.__doc__ for name in CLUSTERING)
+
+
+def test_an_unknown_experiment_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"from_paper knows no 'mnits'.*mnist_test"):
+        SpriteClustering.from_paper("mnits")
+    with pytest.raises(TypeError, match="n_sprites"):
+        SpriteClustering.from_paper("mnist", n_sprites=3)
+
+
+def test_overrides_win_and_the_table_is_never_changed():
+    model = SpriteClustering.from_paper("usps", n_clusters=3, random_state=1)
+    assert (model.n_clusters, model.random_state) == (3, 1)
+    assert SpriteClustering.from_paper("usps").n_clusters == 10
+    assert clone(model).get_params() == model.get_params()
+    with pytest.raises(TypeError):
+        CLUSTERING["usps"].parameters["n_clusters"] = 3
+
+
+@pytest.mark.parametrize("name", CLUSTERING)
+def test_every_configuration_fits_two_epochs(name):
+    X = np.random.default_rng(0).random((44, 8, 8, 3)).astype(np.float32)
+    dates = CLUSTERING[name].parameters["curriculum"].joins
+    soon = Milestones(tuple(min(date, 1) for date in dates), (1,))
+    model = SpriteClustering.from_paper(
+        name, max_epochs=2, curriculum=soon, random_state=0
+    ).fit(X)
+    assert model.n_iter_ == 2
+    assert len(model.loss_curve_) == 2
+    assert np.isfinite(model.sprites_).all()
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+
+
+def test_a_schedule_with_dates_is_followed_in_whole_passes_over_the_images():
+    X = np.random.default_rng(0).random((10, 6, 6)).astype(np.float32)
+    model = SpriteClustering(
+        6,
+        transformations=("translation",),
+        color="predict",
+        init="sample",
+        curriculum=Milestones((1,), drops=(2,), factor=1e-12),
+        reassignment=None,
+        batch_size=4,
+        max_epochs=4,
+        learning_rate=1e-2,
+        random_state=0,
+    )
+    assert model.fit(X).n_iter_ == 4  # though a rate of 1e-14 changes nothing
+    frozen = model.cluster_centers_
+    model.set_params(max_epochs=2).fit(X)
+    np.testing.assert_allclose(frozen, model.cluster_centers_, atol=1e-6)
+    model.set_params(max_epochs=1).fit(X)
+    assert not model.transformation_params_["translation"].any()
+    assert np.abs(frozen - model.cluster_centers_).max() > 1e-3
+
+
+def test_dates_must_fit_the_transformations():
+    model = SpriteClustering(2, transformations=("affine",), curriculum=Milestones(()))
+    with pytest.raises(ValueError, match=r"0 dates in joins.*give one for each"):
+        model.fit(np.random.default_rng(0).random((8, 6, 6)))
+
+
+def test_constant_sprites_lie_under_a_gaussian_of_the_width_asked_for():
+    X = np.random.default_rng(0).random((8, 12, 12)).astype(np.float32)
+    model = SpriteClustering(
+        1,
+        n_backgrounds=1,
+        transformations=(),
+        background_transformations=(),
+        init=ConstantSprites(0.7, 2.0),
+        learning_rate=1e-12,
+        max_epochs=1,
+        random_state=0,
+    ).fit(X)
+    np.testing.assert_allclose(model.sprites_[0, :, :, 0], 0.7, atol=1e-6)
+    line = np.exp(-0.5 * ((np.arange(12) - 5.5) / 2.0) ** 2)
+    np.testing.assert_allclose(
+        model.sprites_[0, :, :, 1], np.outer(line, line), atol=1e-6
+    )
