@@ -7,6 +7,7 @@ and filled afterwards, so that torch's global generator is never used.
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 SMALL_FEATURES = 256
 SMALL_MAPS = 16  # channels that are flattened
 
-_Draw = Callable[[nn.Conv2d | nn.Linear, torch.Generator], None]
+Module = TypeVar("Module", bound=nn.Module)
+Weighted = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+_Draw = Callable[[Weighted, torch.Generator], None]
 
 
 def build_encoder(
@@ -55,6 +58,18 @@ def build_encoder(
     encoder.to_empty(device="cpu")
     _fill(encoder, draw, generator)
     return encoder, n_features
+
+
+def build_module(make: Callable[[], Module], generator: torch.Generator) -> Module:
+    """A module whose weights are those that torch's own constructors would draw.
+
+    `make` is called without storage, so it must only put layers together.
+    """
+    with torch.device("meta"):
+        module = make()
+    module.to_empty(device="cpu")
+    _fill(module, _draw_default, generator)
+    return module
 
 
 def wrap_encoder(
@@ -186,13 +201,13 @@ def _resnet18(channels: int) -> nn.Module:
 def _fill(encoder: nn.Module, draw: _Draw, generator: torch.Generator) -> None:
     """Give values to the parameters and buffers of a module without storage."""
     for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
             module.reset_parameters()  # constants only
-        elif isinstance(module, nn.Conv2d | nn.Linear):
+        elif isinstance(module, Weighted):
             draw(module, generator)
 
 
-def _draw_default(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _draw_default(module: Weighted, generator: torch.Generator) -> None:
     """Uniform with bound 1 / sqrt(fan in), what torch's own constructors draw."""
     bound = 1 / math.sqrt(module.weight[0].numel())
     for values in (module.weight, module.bias):
@@ -200,11 +215,11 @@ def _draw_default(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> 
             nn.init.uniform_(values, -bound, bound, generator=generator)
 
 
-def _draw_fan_in(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _draw_fan_in(module: Weighted, generator: torch.Generator) -> None:
     nn.init.kaiming_normal_(module.weight, generator=generator)
 
 
-def _draw_fan_out(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _draw_fan_out(module: Weighted, generator: torch.Generator) -> None:
     nn.init.kaiming_normal_(
         module.weight, mode="fan_out", nonlinearity="relu", generator=generator
     )

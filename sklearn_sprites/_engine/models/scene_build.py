@@ -1,0 +1,56 @@
+"""Networks that guess layers, by the names of their parts."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.models.scene_network import SceneNetwork
+from sklearn_sprites._engine.modules.attention import AttentionMaps
+from sklearn_sprites._engine.modules.encoders import build_encoder
+from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
+from sklearn_sprites._engine.modules.maps import build_maps
+from sklearn_sprites._engine.scene_spec import SceneSpec
+
+
+def build_attention(
+    spec: SceneSpec,
+    features: str,
+    n_features: int,
+    refines: bool,
+    generator: torch.Generator,
+    angles: int = 1,
+) -> SceneNetwork:
+    """Layers that attend: `features` names the maps, see :func:`build_maps`."""
+    maps = build_maps(features, spec.channels, spec.n_layers + n_features, generator)
+    reach = (spec.sprite_width / 2, spec.sprite_height / 2)
+    localizer = AttentionMaps(
+        maps, spec.n_layers, n_features, reach, generator, refines
+    )
+    return SceneNetwork(spec, localizer, generator, angles)
+
+
+def build_regression(
+    spec: SceneSpec, encoder: str, generator: torch.Generator, orders: bool = False
+) -> SceneNetwork:
+    """Layers regressed from an encoder, see :func:`build_encoder`; errors choose."""
+    made, n_encoded = build_encoder(
+        encoder, spec.channels, spec.height, spec.width, generator
+    )
+    localizer = LayerEncoder(
+        made, n_encoded, spec.n_layers, spec.height, spec.width, generator
+    )
+    return SceneNetwork(spec, localizer, generator, chooses=False, orders=orders)
+
+
+def arrays_of(network: SceneNetwork) -> dict[str, NDArray]:
+    """Parameters and buffers as NumPy arrays of their own."""
+    state = network.state_dict()
+    return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+
+
+def with_arrays(network: SceneNetwork, arrays: dict[str, NDArray]) -> SceneNetwork:
+    """The network with parameters and buffers from :func:`arrays_of`."""
+    network.load_state_dict(
+        {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+    )
+    return network
