@@ -1,6 +1,6 @@
 """Slow, obviously right twins of what scenes are made and found with."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import torch
 
@@ -62,3 +62,60 @@ def best_shift(image, sprites):
             row, column = divmod(int(spot), saved.shape[1])
             best = (float(value), k, row - h // 2, column - w // 2)
     return best
+
+
+def composite(color, alpha, behind, over):
+    """A composite (C, P) of layers color (L, C, P), alpha (L, P), by its definition."""
+    image = behind.clone()
+    for layer_alpha in alpha:
+        image = image * (1 - layer_alpha)
+    for i in range(len(alpha)):
+        share = alpha[i].clone()
+        for j in range(len(alpha)):
+            if j != i:
+                share = share * (1 - over[j, i] * alpha[j])
+        image = image + share * color[i]
+    return image
+
+
+def chosen_objective(color, alpha, target, behind, over, penalty, choice):
+    """Squared error and penalties of a choice of sprites, K being none.
+
+    color (L, K, C, P), alpha (L, K, P), target and behind (C, P), over (L, L).
+    """
+    n_layers, k = alpha.shape[:2]
+    colors = [color[i, choice[i]] for i in range(n_layers) if choice[i] < k]
+    alphas = [alpha[i, choice[i]] for i in range(n_layers) if choice[i] < k]
+    kept = [i for i in range(n_layers) if choice[i] < k]
+    among = over[kept][:, kept]
+    image = composite(colors, alphas, behind, among)
+    return float((target - image).square().sum()) + penalty * len(kept)
+
+
+def best_choice(color, alpha, target, behind, over, penalty, may_be_empty=True):
+    """The choice of least objective, by trying all, and its objective."""
+    n_layers, k = alpha.shape[:2]
+    options = range(k + 1 if may_be_empty else k)
+    return min(
+        (chosen_objective(color, alpha, target, behind, over, penalty, c), c)
+        for c in product(options, repeat=n_layers)
+    )
+
+
+def greedy_choice(color, alpha, target, behind, over, penalty, sweeps, may_be_empty):
+    """One layer after the other, each candidate judged by a composite of its own."""
+    n_layers, k = alpha.shape[:2]
+    choice = [k] * n_layers
+    history = []
+    for _ in range(sweeps):
+        for i in range(n_layers):
+            tried = []
+            for option in range(k + 1 if may_be_empty else k):
+                other = [*choice[:i], option, *choice[i + 1 :]]
+                value = chosen_objective(
+                    color, alpha, target, behind, over, penalty, other
+                )
+                tried.append((value, option))
+            choice[i] = min(tried)[1]
+            history.append(min(tried)[0])
+    return choice, history
