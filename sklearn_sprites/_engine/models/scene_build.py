@@ -9,6 +9,7 @@ from sklearn_sprites._engine.modules.attention import AttentionMaps
 from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
 from sklearn_sprites._engine.modules.maps import build_maps
+from sklearn_sprites._engine.modules.peaks import FINER, PeakMaps
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
 
@@ -26,6 +27,19 @@ def build_attention(
     localizer = AttentionMaps(
         maps, spec.n_layers, n_features, reach, generator, refines
     )
+    return SceneNetwork(spec, localizer, generator, angles)
+
+
+def build_peaks(
+    spec: SceneSpec,
+    features: str,
+    n_features: int,
+    generator: torch.Generator,
+    angles: int = 1,
+) -> SceneNetwork:
+    """Layers at the peaks of one heat map."""
+    maps = build_maps(features, spec.channels, FINER**2 + n_features, generator)
+    localizer = PeakMaps(maps, spec.n_layers, n_features + FINER**2)
     return SceneNetwork(spec, localizer, generator, angles)
 
 

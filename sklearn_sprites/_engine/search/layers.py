@@ -89,9 +89,11 @@ def no_layers(images: Tensor, spec: SceneSpec) -> Layers:
     )
 
 
-def draw(sprites: Sprites, layers: Layers, rows: int, columns: int) -> Tensor:
+def draw(
+    sprites: Sprites, layers: Layers, rows: int, columns: int, side: int = 1
+) -> Tensor:
     """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty."""
-    planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns)
+    planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns, side)
     return planes * layers.on[..., None, None, None]
 
 

@@ -87,10 +87,11 @@ def normal_step(
     slopes: Slopes,
     spec: SceneSpec,
     damping: Tensor,
+    side: int = 1,
 ) -> Tensor:
     """Poses (B, L, 4) after a step of every layer on its own."""
     rows, columns = images.shape[2:]
-    centers = pixel_centers(rows, columns, 1, images)
+    centers = pixel_centers(rows, columns, side, images)
     drawn = draw_slopes(slopes, layers.sprite, layers.pose, centers)
     missing = -len(centers) % LINE
     by_alpha = F.pad(drawn.alpha_jacobian, (0, missing))
@@ -112,17 +113,19 @@ def polish(
     slopes: Slopes,
     spec: SceneSpec,
     steps: int,
+    side: int = 1,
 ) -> Layers:
-    """Layers with better poses."""
+    """Layers with better poses, in images whose pixels have a `side` of some pixels."""
     rows, columns = images.shape[2:]
-    found = picture(images, draw(sprites, layers, rows, columns), layers.over, spec)
+    drawn = draw(sprites, layers, rows, columns, side)
+    found = picture(images, drawn, layers.over, spec)
     failed = torch.zeros_like(layers.sprite[:, 0])
     dampings = torch.tensor(DAMPINGS).to(images)
     for _ in range(steps):
         damping = dampings[failed.clamp(max=len(DAMPINGS) - 1)][:, None, None]
-        pose = normal_step(images, layers, found, slopes, spec, damping)
-        moved = layers._replace(pose=pose)
-        other = picture(images, draw(sprites, moved, rows, columns), layers.over, spec)
+        pose = normal_step(images, layers, found, slopes, spec, damping, side)
+        drawn = draw(sprites, layers._replace(pose=pose), rows, columns, side)
+        other = picture(images, drawn, layers.over, spec)
         better = other.error < found.error
         failed = torch.where(better, failed, failed + 1)
         layers = layers._replace(pose=pick(better, pose, layers.pose))
