@@ -16,10 +16,16 @@ from sklearn_sprites._base import AbstractSpriteEstimator
 from sklearn_sprites._callbacks import Progress, with_callbacks
 from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
-from sklearn_sprites._engine.scene_spec import COLORS, ORDERS, SceneSpec
+from sklearn_sprites._engine.scene_spec import (
+    BACKGROUND_COLORS,
+    COLORS,
+    ORDERS,
+    SceneSpec,
+)
 from sklearn_sprites._scene_description import (
     describe_scenes,
     given_scene_sprites,
+    scene_background,
     warm_scenes,
 )
 from sklearn_sprites._scene_publishing import (
@@ -70,21 +76,28 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Number of sprites.
     n_layers : int, default=3
         Largest number of objects in an image.
-    n_backgrounds : {0, 1}, default=0
-        What lies behind the layers. 0: black; 1: a plain ground, whose color is solved
-        in every image.
+    n_backgrounds : int, default=0
+        What lies behind the layers. 0: black; 1: one ground in all images; more: each
+        image shows one of several pictures.
+    background : {"auto", "flat", "image", "gain"}, default="auto"
+        What a background is. ``"flat"``: a plain ground, whose color is solved in every
+        image; ``"image"``: a picture, the same wherever it shows; ``"gain"``: a picture
+        times a smooth gain per image and channel, as under a lamp that moves. Shadows
+        count as background where it is a picture in colors. ``"auto"``: flat if that
+        explains most of the ground as well as a picture does, else gain.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
         hold the largest object.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three.
-        ``"auto"``: translation on black, similarity over a background. Images with a
-        side below 4 pixels have only translations and no background.
+        ``"auto"``: translation on black, similarity over a plain ground, translation
+        and scale over pictures. Images with a side below 4 pixels have only
+        translations and no background.
     color : {"auto", "gain", "flat"}, default="auto"
         What is solved for each layer: ``"gain"``, a factor per channel on the
         sprite's shades of gray; ``"flat"``, one color, the sprite being a mask.
-        ``"auto"``: gains on black, flat colors over a background.
+        ``"auto"``: flat colors over a plain ground, else gains.
     order : {"solve", "depth"}, default="solve"
         Who hides whom: solved from where layers overlap, or by the layers' own order.
     localizer : "search" or Search, default="search"
@@ -129,7 +142,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Sprites, colors in the units of X, then the opacity from 0 to 1. Sorted by the
         number of layers that show them, largest first.
     backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
-        Backgrounds, in the units of X: white, as each image has its own color for it.
+        Backgrounds, in the units of X; white if plain, as each image has its own color
+        for it.
     counts_ : ndarray of shape (n_sprites,), int64
         Number of layers that show each sprite in the training images.
     layer_counts_ : ndarray of shape (n_layers,), int64
@@ -202,7 +216,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "n_sprites": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_backgrounds": [Interval(Integral, 0, 1, closed="both")],
+        "n_backgrounds": [Interval(Integral, 0, None, closed="left")],
+        "background": [StrOptions({"auto", *BACKGROUND_COLORS})],
         "sprite_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -234,6 +249,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         *,
         n_layers: int = 3,
         n_backgrounds: int = 0,
+        background: str = "auto",
         sprite_size: str | int | tuple[int, int] = "auto",
         transformations: str | tuple[str, ...] = "auto",
         color: str = "auto",
@@ -254,6 +270,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self.n_sprites = n_sprites
         self.n_layers = n_layers
         self.n_backgrounds = n_backgrounds
+        self.background = background
         self.sprite_size = sprite_size
         self.transformations = transformations
         self.color = color
@@ -525,13 +542,18 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         owner, device = type(self).__name__, resolve_device(self.device)
         images, names = self._validated_for_fit(X)
         continues = self.warm_start and self.__sklearn_is_fitted__()
-        spec = describe_scenes(images.shape, self.get_params(deep=False), owner)
         scaling = self._scale() if continues else Scaling.of(images.flat, owner)
+        batch, params = images.batch(scaling), self.get_params(deep=False)
+        if continues and self.background == "auto":
+            background = self._scene_spec().background_color
+        else:
+            background = scene_background(params, batch)
+        spec = describe_scenes(images.shape, params, owner, background)
         return SceneJob(
             images=images,
             features=names,
             scaling=scaling,
-            batch=images.batch(scaling),
+            batch=batch,
             spec=spec,
             settings=self._settings(),
             seeds=seed_sequence(self.random_state).spawn(

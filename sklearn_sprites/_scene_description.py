@@ -13,8 +13,12 @@ from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
 
-def describe_scenes(shape: Shape, params: dict[str, Any], owner: str) -> SceneSpec:
+def describe_scenes(
+    shape: Shape, params: dict[str, Any], owner: str, background: str = "flat"
+) -> SceneSpec:
     """The description for images of this shape; what is `"auto"` goes by the shape.
+
+    `background` is what :func:`scene_background` says.
 
     Where a side is below `SMALLEST_SIDE` pixels there is no picture, only numbers:
     layers are shifted and nothing lies behind.
@@ -23,7 +27,12 @@ def describe_scenes(shape: Shape, params: dict[str, Any], owner: str) -> SceneSp
     n_backgrounds, poses = int(params["n_backgrounds"]), params["transformations"]
     if min(height, width) < SMALLEST_SIDE:
         n_backgrounds, poses = 0, "auto"
-    auto = auto_scene(height, width, channels, n_backgrounds)
+    if n_backgrounds > 1 and background == "flat":
+        raise ValueError(
+            f"n_backgrounds={n_backgrounds} needs backgrounds that are pictures, but "
+            "they are plain; use background='image' or 'gain', or n_backgrounds=1."
+        )
+    auto = auto_scene(height, width, channels, n_backgrounds, background)
     size = sprite_shape(params["sprite_size"], auto, shape, owner)
     return SceneSpec(
         n_sprites=int(params["n_sprites"]),
@@ -39,7 +48,21 @@ def describe_scenes(shape: Shape, params: dict[str, Any], owner: str) -> SceneSp
         ),
         color=auto["color"] if params["color"] == "auto" else params["color"],
         order=params["order"],
+        background_color=background if n_backgrounds else "flat",
     )
+
+
+def scene_background(params: dict[str, Any], batch: NDArray) -> str:
+    """What backgrounds are: as the parameter says, or as images (n, C, H, W) show."""
+    from sklearn_sprites._engine.training.ground import choose_background
+
+    named, n_backgrounds = params["background"], params["n_backgrounds"]
+    if named != "auto":
+        return str(named)
+    if n_backgrounds > 1:
+        return "gain"
+    is_picture = n_backgrounds and min(batch.shape[2:]) >= SMALLEST_SIDE
+    return choose_background(batch) if is_picture else "flat"
 
 
 def sprite_shape(

@@ -49,6 +49,7 @@ class Units:
             background=record.background.astype(np.int64),
             background_gain=behind[0],
             background_bias=behind[1],
+            background_light=record.background_light.astype(np.float64),
             error=np.minimum(record.error.astype(np.float64) * squared, LARGEST),
             palette=self.palette,
             black=self.scaling.offset,
@@ -71,6 +72,7 @@ class Units:
             background=found.background,
             background_gain=behind[0].astype(np.float32),
             background_bias=self._bias(*behind),
+            background_light=found.background_light.astype(np.float32),
             error=np.zeros_like(found.error),
         )
 

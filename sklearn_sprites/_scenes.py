@@ -48,6 +48,10 @@ class Decomposition:
         Index of the background.
     background_gain, background_bias : ndarray of shape (n, C), float64
         What `gain` and `bias` are for the background.
+    background_light : ndarray of shape (n, C, 5), float64
+        How the gain of the background changes over the image: what x, y, x^2, x y and
+        y^2 are multiplied by, which go from -1 to 1 between its edges. It multiplies
+        the background's difference from black. 0 for plain grounds.
     error : ndarray of shape (n,), float64
         Squared error of the image, in squared units of the images; as found.
     palette : ndarray of shape (K, C), float64
@@ -65,7 +69,8 @@ class Decomposition:
     ...     gain=np.ones((1, 2, 3)), bias=np.zeros((1, 2, 3)),
     ...     over=np.zeros((1, 2, 2), bool), saves=one, background=np.zeros(1, int),
     ...     background_gain=np.zeros((1, 3)), background_bias=np.zeros((1, 3)),
-    ...     error=np.zeros(1), palette=np.full((5, 3), 0.5), black=0.0,
+    ...     background_light=np.zeros((1, 3, 5)), error=np.zeros(1),
+    ...     palette=np.full((5, 3), 0.5), black=0.0,
     ... )
     >>> found.n_objects
     array([1])
@@ -87,6 +92,7 @@ class Decomposition:
     background: NDArray
     background_gain: NDArray
     background_bias: NDArray
+    background_light: NDArray
     error: NDArray
     palette: NDArray
     black: float

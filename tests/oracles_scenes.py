@@ -2,6 +2,7 @@
 
 from itertools import permutations, product
 
+import numpy as np
 import torch
 
 
@@ -119,3 +120,36 @@ def greedy_choice(color, alpha, target, behind, over, penalty, sweeps, may_be_em
             choice[i] = min(tried)[1]
             history.append(min(tried)[0])
     return choice, history
+
+
+def _monomials(height, width):
+    """For every pixel, row by row: 1, x, y, x^2, x y, y^2."""
+    rows = []
+    for i in range(height):
+        for j in range(width):
+            y, x = (2 * i + 1) / height - 1, (2 * j + 1) / width - 1
+            rows.append([1, x, y, x * x, x * y, y * y])
+    return np.array(rows)
+
+
+def lit_picture(picture, light):
+    """A picture (C, H, W) in a light (C, 6)."""
+    terms = _monomials(*picture.shape[1:])
+    return np.stack(
+        [p * (terms @ w).reshape(p.shape) for p, w in zip(picture, light, strict=True)]
+    )
+
+
+def solved_light(image, picture, weight, ridge):
+    """The light (C, 6) in which a picture comes closest to an image, pixels weighted.
+
+    `ridge` pulls it to the picture as it is.
+    """
+    terms, root = _monomials(*weight.shape), np.sqrt(weight.reshape(-1, 1))
+    pull, plain = np.sqrt(ridge) * np.eye(6), np.sqrt(ridge) * np.eye(6)[0]
+    solved = []
+    for x, p in zip(image, picture, strict=True):
+        left = np.concatenate([root * terms * p.reshape(-1, 1), pull])
+        right = np.concatenate([root[:, 0] * x.ravel(), plain])
+        solved.append(np.linalg.lstsq(left, right, rcond=None)[0])
+    return np.stack(solved)

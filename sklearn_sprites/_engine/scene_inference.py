@@ -5,20 +5,24 @@ whatever the number, the order and the company of images; nothing is drawn at ra
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.ground import TERMS, lit
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
 from sklearn_sprites._engine.scene_settings import Search
+from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
 from sklearn_sprites._engine.search.moves import improved, joined
 from sklearn_sprites._engine.search.scene import Found, find_layers, make_searcher
-from sklearn_sprites._engine.search.sprites import received
+from sklearn_sprites._engine.search.sprites import pooled, received
 
 BATCH = 16
 CHUNK = 16 * BATCH  # images whose layers are in memory at once
@@ -44,24 +48,60 @@ class ScenePredictor:
     ) -> None:
         self.spec, self.device = fitted.spec, device
         with isolated(grad=False):
-            sprites = received(fitted.sprites, fitted.spec, device)
-            self.searcher = make_searcher(fitted.spec, search, penalty, sprites)
+            inner, side = fitted.spec.reduced(), fitted.spec.reduction
+            sprites = received(pooled(fitted.sprites, side), inner, device)
+            self.searcher = make_searcher(inner, search, penalty / side**2, sprites)
+            self.sprites = received(fitted.sprites, fitted.spec, device)
+            self.pictures = torch.from_numpy(np.array(fitted.backgrounds)).to(device)
+            self.small_pictures = F.avg_pool2d(self.pictures, side)
 
     def decompose(self, images: NDArray) -> LayerRecord:
         """The layers of images (n, C, H, W) float32, in model units."""
         with isolated(grad=False):
             parts = [
-                self._record(self._find(images[start : start + CHUNK]))
+                self._find(images[start : start + CHUNK])
                 for start in range(0, max(len(images), 1), CHUNK)
             ]
             whole = LayerRecord.concatenate(parts)
         return whole.take(slice(0, len(images)))
 
-    def _find(self, images: NDArray) -> Found:
+    def _find(self, images: NDArray) -> LayerRecord:
         """The layers of a chunk of images, padded to whole batches."""
         batches = list(self._batches(images))
-        found = joined([find_layers(batch, self.searcher) for batch in batches])
-        return improved(torch.cat(batches), found, self.searcher, BATCH)
+        inner, side = self.searcher.spec, self.spec.reduction
+        if not inner.has_picture:
+            found = joined([find_layers(batch, self.searcher) for batch in batches])
+            return self._record(
+                improved(torch.cat(batches), found, self.searcher, BATCH)
+            )
+        small = [F.avg_pool2d(batch, side) for batch in batches]
+        grounds = [find_ground(each, self.small_pictures, inner) for each in small]
+        views = [make_views(*pair, inner) for pair in zip(small, grounds, strict=True)]
+        found = joined([find_layers(view, self.searcher) for view in views])
+        found = improved(torch.cat(views), found, self.searcher, BATCH)
+        return self._completed(self._record(found), grounds, batches)
+
+    def _completed(
+        self, record: LayerRecord, grounds: list[Ground], batches: list[Tensor]
+    ) -> LayerRecord:
+        """With the ground, in whole pixels, and with the error of what is drawn."""
+        side, count = self.spec.reduction, len(record.x)
+        light = torch.cat([each.light for each in grounds]).cpu().numpy().copy()
+        picture = torch.cat([each.picture for each in grounds]).cpu().numpy().copy()
+        record = replace(
+            record,
+            x=record.x * side,
+            y=record.y * side,
+            saves=record.saves * side**2,
+            background=picture,
+            background_gain=light[..., 0].copy(),
+            background_light=light[..., 1:].copy(),
+        )
+        errors = []
+        for start, batch in zip(range(0, count, BATCH), batches, strict=True):
+            drawn = self._draw(record.take(slice(start, start + BATCH)))[0]
+            errors.append(np.square(batch.cpu().numpy() - drawn).sum((1, 2, 3)))
+        return replace(record, error=np.concatenate(errors))
 
     def render(self, record: LayerRecord) -> Rendered:
         """Draw records, edited or not."""
@@ -86,7 +126,7 @@ class ScenePredictor:
 
     def _record(self, found: Found) -> LayerRecord:
         """To NumPy, the layers that save most first."""
-        spec, layers, picture = self.spec, found.layers, found.picture
+        spec, layers, picture = self.searcher.spec, found.layers, found.picture
         key = torch.where(layers.on > 0, found.saves, -torch.inf)
         order = key.sort(dim=1, descending=True, stable=True).indices  # (B, L)
 
@@ -101,7 +141,7 @@ class ScenePredictor:
         over = np.take_along_axis(sort(layers.over), order.cpu().numpy()[:, None], 2)
         flat = (
             picture.colors[:, 0]
-            if spec.n_backgrounds
+            if spec.has_level
             else picture.colors.new_zeros((len(order), spec.channels))
         )
         level = flat.cpu().numpy().copy()
@@ -118,8 +158,19 @@ class ScenePredictor:
             background=np.zeros(len(on), np.int64),
             background_gain=level,
             background_bias=np.zeros_like(level),
+            background_light=np.zeros((*level.shape, TERMS - 1), np.float32),
             error=picture.error.cpu().numpy().copy(),
         )
+
+    def _behind(self, record: LayerRecord) -> Tensor:
+        """Backgrounds of records, (B, C, H, W)."""
+        light = np.concatenate(
+            [record.background_gain[..., None], record.background_light], -1
+        )
+        index = torch.from_numpy(np.array(record.background)).to(self.device)
+        gain = torch.from_numpy(light.astype(np.float32)).to(self.device)
+        bias = torch.from_numpy(np.array(record.background_bias, np.float32))
+        return lit(self.pictures[index], gain) + bias.to(self.device)[..., None, None]
 
     def _draw(self, record: LayerRecord) -> tuple[NDArray, NDArray, NDArray]:
         """Images, masks and visible masks of one batch."""
@@ -132,15 +183,12 @@ class ScenePredictor:
         sprite = torch.from_numpy(np.array(record.sprite)).to(self.device)
         over, on = tensor(record.over), (sprite >= 0).float()
         layers = Layers(sprite.clamp_min(0), tensor(pose), on, over)
-        ink, alpha = draw(
-            self.searcher.sprites, layers, spec.height, spec.width
-        ).unbind(2)
+        ink, alpha = draw(self.sprites, layers, spec.height, spec.width).unbind(2)
         free = free_share(alpha, over)
         image = compose(free * ink, tensor(record.gain))
         image = image + compose(free * alpha, tensor(record.bias))
         if spec.n_backgrounds:
-            level = tensor(record.background_gain + record.background_bias)
-            image = image + clear_share(alpha) * level[..., None, None]
+            image = image + clear_share(alpha) * self._behind(record)
         images, masks, visible = (
             t.cpu().numpy().copy() for t in (image, alpha, free * alpha)
         )

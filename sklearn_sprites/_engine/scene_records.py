@@ -49,8 +49,9 @@ class LayerRecord:
     ``angle`` (n, L), zero where there is none, the angle in radians, from x to y;
     ``gain``, ``bias`` (n, L, C); ``over`` (n, L, L), over[i, j]: i hides j; ``saves``
     (n, L), squared error saved by the layer, summed over the image; ``background``
-    (n,) and its ``background_gain`` and ``background_bias`` (n, C); ``error`` (n,),
-    squared error summed over the image.
+    (n,) and its ``background_gain`` and ``background_bias`` (n, C), and how the gain
+    changes over the image, ``background_light`` (n, C, 5), times x, y, x^2, x y and y^2
+    from -1 to 1; ``error`` (n,), squared error summed over the image.
     """
 
     sprite: NDArray
@@ -65,6 +66,7 @@ class LayerRecord:
     background: NDArray
     background_gain: NDArray
     background_bias: NDArray
+    background_light: NDArray
     error: NDArray
 
     def __len__(self) -> int:

@@ -1,12 +1,13 @@
 """What a decomposition of scenes is made of, as plain values that fit into JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 POSES = ("translation", "scale", "rotation")
 COLORS = ("flat", "gain")
 ORDERS = ("solve", "depth")
-BACKGROUND_COLORS = ("flat",)
+BACKGROUND_COLORS = ("flat", "image", "gain")
+REDUCED_FROM = 96  # pixels of a side from which scenes over pictures are halved
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class SceneSpec:
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
     "gain" a factor on a gray appearance. ``order``: who hides whom is "solve"d from
     the overlaps, or follows the layers' "depth". ``background_color``: "flat", a level
-    per channel. Without backgrounds, what lies behind is black.
+    per channel; "image", a picture; "gain", a picture times a smooth gain per image and
+    channel. Without backgrounds, what lies behind is black.
     """
 
     n_sprites: int
@@ -68,6 +70,40 @@ class SceneSpec:
         return "rotation" in self.transformations
 
     @property
+    def has_level(self) -> bool:
+        """Whether a level of the background is solved with the colors of layers."""
+        return bool(self.n_backgrounds) and self.background_color == "flat"
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether backgrounds are pictures, known before layers are sought."""
+        return bool(self.n_backgrounds) and self.background_color != "flat"
+
+    @property
+    def reduction(self) -> int:
+        """Side of the pixels in which scenes are searched and sprites learned."""
+        sides = (self.height, self.width, self.sprite_height, self.sprite_width)
+        side = 1
+        while (
+            self.has_picture
+            and min(self.height, self.width) >= REDUCED_FROM * side
+            and not any(n % (2 * side) for n in sides)
+        ):
+            side *= 2
+        return side
+
+    def reduced(self) -> "SceneSpec":
+        """The description of the same scenes in pixels of side `reduction`."""
+        side = self.reduction
+        return replace(
+            self,
+            height=self.height // side,
+            width=self.width // side,
+            sprite_height=self.sprite_height // side,
+            sprite_width=self.sprite_width // side,
+        )
+
+    @property
     def is_additive(self) -> bool:
         """Whether shifted sprites on black are found by exact correlation."""
         return self.transformations == ("translation",) and not self.n_backgrounds
@@ -86,14 +122,26 @@ class SceneSpec:
 
 
 def auto_scene(
-    height: int, width: int, channels: int, n_backgrounds: int
+    height: int,
+    width: int,
+    channels: int,
+    n_backgrounds: int,
+    background_color: str = "flat",
 ) -> dict[str, Any]:
     """The default poses, colors and sprite size for images of this kind.
 
-    On black, shifted gray pictures in tints; over backgrounds, flat shapes in any
-    similarity.
+    On black, shifted gray pictures in tints; over a level, flat shapes in any
+    similarity; over pictures, shifted and scaled gray pictures in tints.
     """
     side = min(height, width)
+    if n_backgrounds and background_color != "flat":
+        size = max(min(side // 4 * 4, 4), side // 8 * 4)
+        return {
+            "transformations": ("translation", "scale"),
+            "color": "gain",
+            "sprite_height": size,
+            "sprite_width": size,
+        }
     if n_backgrounds:
         size = max(min(side // 2 * 2, 4), side // 2)
         return {

@@ -153,13 +153,13 @@ def test_contrasts_are_composites_with_and_without_a_layer():
     image, layers = TWO
     drawn = draw(smooth_sprites(torch.float32), layers, 24, 24)
     found = picture(image, drawn, layers.over, SPEC)
-    free, behind = contrasts(found, SPEC)
+    free, behind = contrasts(image, found, SPEC)
     for i in range(2):
         without = drawn.clone()
         without[:, i] = 0
         planes = picture(image, without, layers.over, SPEC).planes
         gone = torch.einsum("brhw,brc->bchw", planes, found.colors)
-        own_free, own_behind = hidden_by(found, SPEC, i)
+        own_free, own_behind = hidden_by(image, found, SPEC, i)
         shown = own_free * found.ink[:, i]
         color = found.colors[:, i + 1, :, None, None]
         change = shown[:, None] * color - found.alpha[:, i, None] * own_behind

@@ -38,7 +38,8 @@ class Bank(NamedTuple):
 
 def coarse_step(spec: SceneSpec) -> int:
     """Side of a pixel of the image that is searched, in pixels."""
-    return 2 if min(spec.height, spec.width) >= COARSE_FROM else 1
+    large = min(spec.height, spec.width) >= COARSE_FROM
+    return 2 if large and not spec.has_picture else 1
 
 
 def pose_grid(spec: SceneSpec, search: Search, like: Tensor) -> Tensor:

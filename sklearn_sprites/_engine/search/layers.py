@@ -13,6 +13,7 @@ from sklearn_sprites._engine.ops.layers import (
     solve_planes,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.poses import place
 
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
@@ -98,24 +99,33 @@ def draw(
 
 
 def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Picture:
-    """Solve the colors of layers drawn by :func:`draw`, and compose them."""
+    """Solve the colors of layers drawn by :func:`draw`, and compose them.
+
+    `images` are views, see :mod:`~sklearn_sprites._engine.search.ground`.
+    """
     ink, alpha = drawn.unbind(2)
     planes = free_share(alpha, over) * ink
-    if spec.n_backgrounds:
+    target = image_of(images, spec)
+    if spec.has_level:
         planes = torch.cat([clear_share(alpha), planes], 1)
-    colors = solve_planes(planes, images)
+    if spec.has_picture:
+        behind = clear_share(alpha) * ground_of(images, spec)
+        target = target - behind
+    colors = solve_planes(planes, target)
     if spec.color == "gain":
-        first = 1 if spec.n_backgrounds else 0
+        first = 1 if spec.has_level else 0
         gains = colors[:, first:].clamp(0, HIGHEST_GAIN)
         colors = torch.cat([colors[:, :first], gains], 1)
     image = compose(planes, colors)
-    error = (images - image).square().sum((1, 2, 3))
+    error = (target - image).square().sum((1, 2, 3))
+    if spec.has_picture:
+        image = image + behind
     return Picture(alpha, ink, over, planes, colors, image, error)
 
 
 def layer_colors(found: Picture, spec: SceneSpec) -> Tensor:
     """Colors of the layers alone, (B, L, C)."""
-    return found.colors[:, 1:] if spec.n_backgrounds else found.colors
+    return found.colors[:, 1:] if spec.has_level else found.colors
 
 
 def settle(
@@ -126,7 +136,8 @@ def settle(
     if spec.order == "depth":
         return best
     for _ in range(rounds):
-        order = solve_order(best.alpha, best.ink, layer_colors(best, spec), images)
+        colors, target = layer_colors(best, spec), image_of(images, spec)
+        order = solve_order(best.alpha, best.ink, colors, target)
         other = picture(images, drawn, order, spec)
         better = other.error < best.error
         best = Picture(
@@ -148,14 +159,15 @@ class Worth(NamedTuple):
 
 def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Worth:
     """What each layer is worth, the colors of the others solved anew without it."""
-    now = (images - found.image).square().sum(1)  # (B, H, W)
+    target = image_of(images, spec)
+    now = (target - found.image).square().sum(1)  # (B, H, W)
     saves, shares = [], []
     seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):
         without = drawn.clone()
         without[:, i] = 0
         other = picture(images, without, found.over, spec)
-        before = (images - other.image).square().sum(1)
+        before = (target - other.image).square().sum(1)
         shown = (seen[:, i] > 0.5).to(now)
         better = (before > now + NOTICEABLE).to(now) * shown
         saves.append((before - now).sum((1, 2)))

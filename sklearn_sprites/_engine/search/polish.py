@@ -18,6 +18,7 @@ from sklearn_sprites._engine.ops.layers import (
     free_share,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.layers import (
     Layers,
     Picture,
@@ -40,7 +41,9 @@ OPAQUE = 0.02  # share of what is behind a layer below which it shows nothing
 DAMPINGS = (0.05, 0.3, 3.0)  # of the diagonal: as it is, after one failure, after more
 
 
-def hidden_by(found: Picture, spec: SceneSpec, i: int) -> tuple[Tensor, Tensor]:
+def hidden_by(
+    images: Tensor, found: Picture, spec: SceneSpec, i: int
+) -> tuple[Tensor, Tensor]:
     """What layer i stands before, and how free it is.
 
     The composite is ``above + free (ink color + (1 - alpha) behind)`` in layer i:
@@ -54,13 +57,15 @@ def hidden_by(found: Picture, spec: SceneSpec, i: int) -> tuple[Tensor, Tensor]:
     planes = free * ink * over
     colors = layer_colors(found, spec)
     behind = compose(planes, colors)
-    if spec.n_backgrounds:
-        clear = (1 - alpha).prod(1, keepdim=True)
+    clear = (1 - alpha).prod(1, keepdim=True)
+    if spec.has_level:
         behind = behind + clear * found.colors[:, 0, :, None, None]
+    if spec.has_picture:
+        behind = behind + clear * ground_of(images, spec)
     return free[:, i], behind
 
 
-def contrasts(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
+def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
     """How free layers are, (B, L, P), and that times what they hide, (B, L, C, P).
 
     For all layers at once, and exact but where a layer is opaque: there its mask does
@@ -70,12 +75,15 @@ def contrasts(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
     colors = layer_colors(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
     planes = free * found.ink
-    if spec.n_backgrounds:
+    if spec.has_level:
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
         planes = torch.cat([clear_share(found.alpha), planes], 1)
     weights = hidden.transpose(2, 3).flatten(1, 2)  # (B, L C, R)
     behind = (weights @ flat(planes)).unflatten(1, (spec.n_layers, -1))
+    if spec.has_picture:
+        ground = clear_share(found.alpha) * ground_of(images, spec)
+        behind = behind + flat(ground)[:, None]
     clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
     return flat(free), behind / clear[:, :, None]
 
@@ -98,8 +106,8 @@ def normal_step(
     by_ink = by_alpha
     if drawn.ink is not drawn.alpha:
         by_ink = F.pad(drawn.ink_jacobian, (0, missing))
-    left = flat(images - found.image)[:, None]  # (B, 1, C, P)
-    free, behind = contrasts(found, spec)
+    left = flat(image_of(images, spec) - found.image)[:, None]  # (B, 1, C, P)
+    free, behind = contrasts(images, found, spec)
     color = layer_colors(found, spec)
     scaled = Drawn(drawn.alpha, drawn.ink, by_alpha, by_ink)
     matrix, right = normal_equations(scaled, color, free, behind, left, None)

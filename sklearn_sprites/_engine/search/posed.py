@@ -8,6 +8,7 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import Bank, coarse, coarse_step, make_bank
+from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import (
     MOSTLY,
     Layers,
@@ -120,9 +121,10 @@ def replace_layer(
     shown = now.drawn * on[..., None, None, None]
     without = settle(images, shown, now.layers.over, spec, 1)
     covered = 1 - (1 - without.alpha).prod(1)
-    wrong = (images - without.image).square().sum(1)
+    target = image_of(images, spec)
+    wrong = (target - without.image).square().sum(1)
     free = 1 - covered * torch.exp(-wrong / EXPLAINED)
-    scene = Scene(images, without.image, free)
+    scene = Scene(target, without.image, free)
     sprite, pose, saves = best_layer(scene, searcher)
     one = (saves > 0).to(on)
     rows, columns = images.shape[2:]

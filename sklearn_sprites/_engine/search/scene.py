@@ -1,5 +1,6 @@
 """The layers of whole images, in the way that their poses ask for."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -55,6 +56,8 @@ def make_searcher(
     if spec.is_additive:
         filters = make_filters(sprites.ink, spec.height, spec.width)
         return Searcher(spec, search, penalty, sprites, filters, None, None)
+    if spec.has_picture:
+        search = replace(search, replacements=0)  # shading looks like a poor layer
     posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)
     fine = make_slopes(sprites, spec, search, 1)
     return Searcher(spec, search, penalty, sprites, None, posed, fine)

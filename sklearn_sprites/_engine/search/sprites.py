@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,3 +41,36 @@ def received(arrays: NDArray, spec: SceneSpec, device: str) -> Sprites:
     shade = values[:, :-1].mean(1)
     ink = alpha if spec.color == "flat" else shade * alpha
     return Sprites(torch.stack([ink, alpha], 1))
+
+
+def pooled(arrays: NDArray, side: int) -> NDArray:
+    """Published sprites (K, C + 1, h, w) in pixels of `side`."""
+    if side == 1:
+        return arrays
+    values = torch.from_numpy(np.array(arrays, dtype=np.float32))
+    alpha = values[:, -1:]
+    small = F.avg_pool2d(torch.cat([values[:, :-1] * alpha, alpha], 1), side)
+    return _divided(small)
+
+
+def enlarged(arrays: NDArray, times: int) -> NDArray:
+    """Published sprites (K, C + 1, h, w) in smaller pixels, smooth, of equal means."""
+    if times == 1:
+        return arrays
+    values = torch.from_numpy(np.array(arrays, dtype=np.float32))
+    planes = torch.cat([values[:, :-1] * values[:, -1:], values[:, -1:]], 1)
+    smooth = torch.zeros_like(planes)
+    for _ in range(4):
+        smooth = smooth + planes - F.avg_pool2d(_interpolated(smooth, times), times)
+    return _divided(_interpolated(smooth, times).clamp(0, 1))
+
+
+def _interpolated(planes: Tensor, times: int) -> Tensor:
+    return F.interpolate(planes, scale_factor=times, mode="bilinear")
+
+
+def _divided(planes: Tensor) -> NDArray:
+    """Appearance times alpha, and alpha, as published."""
+    alpha = planes[:, -1:]
+    shade = torch.where(alpha > 0, planes[:, :-1] / alpha.clamp_min(1e-6), 0)
+    return np.array(torch.cat([shade, alpha], 1).numpy(), dtype=np.float32)

@@ -17,17 +17,20 @@ from sklearn_sprites._engine.scene_settings import (
     resolve_penalty,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.sprites import enlarged, pooled
+from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
 FIRST = 300  # images in which first sprites are sought
 EXPLORING = 0.6  # share of the rounds in which other sprites may be tried
+PICTURED = 400  # images from which backgrounds are made
 PATIENCE = 3  # rounds without progress that end the fit
 
 
 class Learner(Protocol):
-    """Sprites on their way."""
+    """Sprites on their way; images are views, see `search.ground`."""
 
     def begin(self, images: Tensor) -> None:
         """Find first sprites in some images."""
@@ -61,26 +64,35 @@ def fit_scenes(
     draws = generator(seed, "cpu")
     penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
     given = warm.sprites if warm is not None else init_sprites
+    inner, side = spec.reduced(), spec.reduction
     with isolated(grad=False, seed=seed):
         data = torch.from_numpy(np.ascontiguousarray(images))
+        given_pictures = None if warm is None else warm.backgrounds
+        some = _some(data, PICTURED, draws) if spec.has_picture else data[:1]
+        scenery = make_scenery(some, spec, draws, device, given_pictures)
+        if given is not None:
+            given = pooled(given, side)
         kind = ShiftedLearner if spec.is_additive else PosedLearner
-        learner = kind(spec, settings, penalty, draws, device, given)
-        return _run(learner, data, spec, settings, draws, device, on_round)
+        learner = kind(inner, settings, penalty / side**2, draws, device, given)
+        return _run(learner, scenery, data, spec, settings, draws, on_round)
 
 
 def _run(
     learner: Learner,
+    scenery: Scenery,
     data: Tensor,
     spec: SceneSpec,
     settings: SceneSettings,
     draws: torch.Generator,
-    device: str,
     on_round: OnRound | None,
 ) -> FittedScenes:
     losses: list[float] = []
 
     def fitted() -> FittedScenes:
-        arrays = {"sprites": learner.published(), "backgrounds": backgrounds(spec)}
+        arrays = {
+            "sprites": enlarged(learner.published(), spec.reduction),
+            "backgrounds": np.array(scenery.pictures.cpu().numpy(), np.float32),
+        }
         done = len(losses)
         loss = losses[-1] if losses else float("nan")
         return FittedScenes(
@@ -88,11 +100,11 @@ def _run(
         )
 
     count = settings.images_per_round or (SHIFTED if spec.is_additive else POSED)
-    learner.begin(_some(data, max(count, FIRST), draws).to(device))
+    learner.begin(scenery.views(_some(data, max(count, FIRST), draws)))
     most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
         exploring = not phase and turn < EXPLORING * most
-        batch = _some(data, count, draws).to(device)
+        batch = scenery.views(_some(data, count, draws))
         losses.append(learner.round(batch, exploring))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
         if on_round is not None and on_round(told):
@@ -108,12 +120,6 @@ def _some(data: Tensor, count: int, draws: torch.Generator) -> Tensor:
     if count >= len(data):
         return data
     return data[torch.randperm(len(data), generator=draws)[:count]]
-
-
-def backgrounds(spec: SceneSpec) -> NDArray:
-    """Backgrounds (M, C, H, W): flat, their color is solved in every image."""
-    shape = (spec.n_backgrounds, spec.channels, spec.height, spec.width)
-    return np.ones(shape, np.float32)
 
 
 def has_settled(losses: list[float], tol: float) -> bool:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Picture, layer_colors
 from sklearn_sprites._engine.search.polish import hidden_by
 from sklearn_sprites._engine.search.poses import pixel_centers, to_frame
@@ -43,12 +44,12 @@ def mask_evidence(
     colors = layer_colors(found, spec)
     parts = []
     for i in range(spec.n_layers):
-        free, behind = hidden_by(found, spec, i)
+        free, behind = hidden_by(images, found, spec, i)
         change = free[:, None] * colors[:, i, :, None, None] - behind
         now = free * found.ink[:, i]
         own = now[:, None] * colors[:, i, :, None, None]
         own = own - found.alpha[:, i, None] * behind
-        rest = images - (found.image - own)
+        rest = image_of(images, spec) - (found.image - own)
         maps = torch.stack([(rest * change).sum(1), change.square().sum(1)], 1)
         parts.append(into_frame(maps, layers.pose[:, i], sides))
     return torch.stack(parts, 1)
