@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.build import from_fitted
+from sklearn_sprites._engine.models.candidates import candidate_errors
 from sklearn_sprites._engine.models.clustering import (
     ClusteringModel,
     Description,
@@ -104,7 +105,9 @@ class Predictor:
         description = model.describe(images, self.active)
         every = torch.arange(self.spec.n_sprites, device=images.device)
         every = every.expand(len(images), -1)
-        errors = model.errors(images, every, description, self.active)  # (B, K, M)
+        errors = candidate_errors(
+            model, images, every, description, self.active
+        )  # (B, K, M)
         n_behind = errors.shape[2]
         best = errors.flatten(1).argmin(1)
         sprites, behind = best // n_behind, best % n_behind

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -5,6 +6,11 @@ import pytest
 import torch
 
 from sklearn_sprites._engine.models.build import build_model, from_fitted, to_arrays
+from sklearn_sprites._engine.models.candidates import (
+    borrowed_errors,
+    candidate_errors,
+    lend,
+)
 from sklearn_sprites._engine.ops.color import RIDGE
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import SPLINE_GRID, ModelSpec
@@ -20,6 +26,7 @@ FIXED = ModelSpec(1, 1, 1, 5, 6, ("translation",), ("identity",))
 LAYERED_PREDICTED = ModelSpec(
     2, 2, 3, 5, 5, ("color", "position"), ("color",), color="predict"
 )
+BENT = ModelSpec(3, 1, 2, 6, 5, ("morphological", "affine"), ("identity",))
 SPECS = {
     "opaque": OPAQUE,
     "colored": COLORED,
@@ -42,7 +49,7 @@ def all_errors(model, images):
     spec = model.spec
     description = model.describe(images, every_name(spec))
     every = torch.arange(spec.n_sprites).expand(len(images), -1)
-    return model.errors(images, every, description, every_name(spec))
+    return candidate_errors(model, images, every, description, every_name(spec))
 
 
 def assert_near(found, expected, tolerance):
@@ -189,7 +196,7 @@ def test_nothing_active_compares_with_the_untransformed_sprites(spec):
     every = torch.arange(spec.n_sprites).expand(len(images), -1)
     description = model.describe(images, frozenset())
     assert not description.params
-    errors = model.errors(images, every, description, frozenset())[..., 0]
+    errors = candidate_errors(model, images, every, description, frozenset())[..., 0]
     drawn = model.sprites[:, : spec.channels]
     if spec.n_backgrounds:
         alpha = model.sprites[:, -1:]
@@ -204,8 +211,22 @@ def test_candidates_are_gathered_by_their_own_index(spec):
     everything = all_errors(model, images)
     picked = torch.randint(spec.n_sprites, (5, 2), generator=Draws(0).generator)
     description = model.describe(images, every_name(spec))
-    found = model.errors(images, picked, description, every_name(spec))
+    found = candidate_errors(model, images, picked, description, every_name(spec))
     expected = everything[torch.arange(5)[:, None], picked]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "spec", [*SPECS.values(), BENT], ids=[*SPECS.keys(), "morphological"]
+)
+def test_borrowed_errors_are_those_of_lent_parameters(spec):
+    model, images = random_model(spec, 5), images_for(spec, 5)
+    active, owners = every_name(spec), torch.arange(5) % spec.n_sprites
+    description = model.describe(images, active)
+    lent = replace(description, params=lend(description.params, owners))
+    every = torch.arange(spec.n_sprites).expand(5, -1)
+    expected = candidate_errors(model, images, every, lent, active)
+    found = borrowed_errors(model, images, owners, description, active)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from sklearn_sprites._engine.inference import BATCH, Predictor
 from sklearn_sprites._engine.models.build import to_arrays
-from sklearn_sprites._engine.models.clustering import ROWS_AT_ONCE
+from sklearn_sprites._engine.models.candidates import ROWS_AT_ONCE
 from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.color import layered_errors, solve_color, solve_layers

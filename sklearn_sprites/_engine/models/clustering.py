@@ -10,17 +10,12 @@ from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.color import (
     apply_color,
-    layered_errors,
     solve_color,
     solve_layers,
 )
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec, parameter_count
-
-#: Candidates rendered together: bounds memory, not the result. What they need should
-#: stay in a CPU's cache.
-ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)
@@ -158,18 +153,34 @@ class ClusteringModel(nn.Module):
         noise : (1, 1, H, W) added to masks in training.
         own : (m, D, H, W), sprites to be drawn in place of the model's.
         """
-        drawn = self._front(rows, sprites, description, own)
-        params = {n: v[rows, sprites] for n, v in description.params.items()}
+        drawn = self.front(rows, sprites, description, own)
         target = images.index_select(0, rows)
+        return self.finish(
+            drawn, target, rows, sprites, behind, description, active, noise
+        )
+
+    def finish(
+        self,
+        drawn: Tensor,
+        target: Tensor,
+        rows: Tensor,
+        sprites: Tensor,
+        behind: Tensor,
+        description: Description,
+        active: frozenset[str],
+        noise: Tensor | None,
+    ) -> Drawn:
+        """Candidates whose sprites are drawn, with their colors and backgrounds."""
+        params = {n: v[rows, sprites] for n, v in description.params.items()}
         if not self.spec.is_layered:
             return self._recolor(drawn, target, params, active)
         behind_params = {
             n: v[rows, behind] for n, v in description.background_params.items()
         }
-        layers = self._layers(drawn, rows, behind, description, noise)
+        layers = self.layers(drawn, rows, behind, description, noise)
         return self._compose(layers, target, params, behind_params, active)
 
-    def _front(
+    def front(
         self,
         rows: Tensor,
         sprites: Tensor,
@@ -187,7 +198,7 @@ class ClusteringModel(nn.Module):
         canvas = pad_to_canvas(self.sprites, self.padding)
         return self.sequence.apply(canvas.index_select(0, sprites), spatial)
 
-    def _layers(
+    def layers(
         self,
         drawn: Tensor,
         rows: Tensor,
@@ -209,7 +220,7 @@ class ClusteringModel(nn.Module):
             return 0
         return 2 if name == "color" else 1
 
-    def _freedoms(self, active: frozenset[str]) -> list[int]:
+    def freedoms(self, active: frozenset[str]) -> list[int]:
         """The sprites' freedom and the backgrounds'."""
         spec = self.spec
         names = (spec.transformations, spec.background_transformations)
@@ -253,7 +264,7 @@ class ClusteringModel(nn.Module):
         active: frozenset[str],
     ) -> Drawn:
         front, alpha, behind = layers
-        freedoms = self._freedoms(active)
+        freedoms = self.freedoms(active)
         color = self._predicted_color(params, front)
         back_color = self._predicted_color(behind_params, behind)
         if any(freedoms):
@@ -267,64 +278,3 @@ class ClusteringModel(nn.Module):
         shape = target.shape
         mask = alpha.view(len(target), 1, *shape[2:])
         return Drawn(composite.view(shape), mask, color, back_color)
-
-    @torch.no_grad()
-    def errors(
-        self,
-        images: Tensor,
-        candidates: Tensor,
-        description: Description,
-        active: frozenset[str],
-        noise: Tensor | None = None,
-    ) -> Tensor:
-        """Squared errors, summed over an image, of candidate sprites.
-
-        candidates (B, S) holds sprites; the result is (B, S, max(M, 1)).
-        """
-        n_behind = max(self.spec.n_backgrounds, 1)
-        shape = (*candidates.shape, n_behind)
-        device = images.device
-        rows = torch.arange(len(images), device=device)[:, None, None].expand(shape)
-        behind = torch.arange(n_behind, device=device).expand(shape)
-        pairs = torch.stack(
-            [rows, candidates[..., None].expand(shape), behind]
-        ).flatten(1)
-        of_all = self._errors_in_best_colors if self._is_solved else self._errors_drawn
-        parts = [
-            of_all(images, chunk, description, active, noise)
-            for chunk in pairs.split(ROWS_AT_ONCE[device.type], 1)
-        ]
-        return torch.cat(parts).view(shape)
-
-    @property
-    def _is_solved(self) -> bool:
-        """Whether all colors of layers are solved, so that errors need no drawing."""
-        return self.spec.is_layered and self.spec.color == "solve"
-
-    def _errors_drawn(
-        self,
-        images: Tensor,
-        pairs: Tensor,
-        description: Description,
-        active: frozenset[str],
-        noise: Tensor | None,
-    ) -> Tensor:
-        rows, sprites, behind = pairs.unbind()
-        drawn = self.draw(images, rows, sprites, behind, description, active, noise)
-        return (drawn.image - images[rows]).square().flatten(1).sum(1)
-
-    def _errors_in_best_colors(
-        self,
-        images: Tensor,
-        pairs: Tensor,
-        description: Description,
-        active: frozenset[str],
-        noise: Tensor | None,
-    ) -> Tensor:
-        rows, sprites, behind = pairs.unbind()
-        drawn = self._front(rows, sprites, description)
-        front, alpha, back = self._layers(drawn, rows, behind, description, noise)
-        target = images.index_select(0, rows).flatten(2)
-        return layered_errors(
-            [front, back], [alpha, 1 - alpha], self._freedoms(active), target
-        )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.models.candidates import candidate_errors
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
 from sklearn_sprites._engine.training.ledger import Ledger
 
@@ -97,7 +98,9 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Minimum loss: the best sprite and background of each image, (B,) each."""
     candidates = learner.ledger.candidates(index)
-    errors = learner.model.errors(images, candidates, description, active, noise)
+    errors = candidate_errors(
+        learner.model, images, candidates, description, active, noise
+    )
     behind = errors.argmin(2)  # (B, S)
     errors = errors.amin(2) * learner.weights[index, None]
     least = learner.ledger.record(index, candidates, errors)
@@ -157,8 +160,8 @@ def survey(
         images = learner.images[rows]
         candidates = ledger.most_likely(rows, width)
         description = model.describe(images, active)
-        errors = model.errors(images, candidates, description, active).amin(2)
-        errors = errors * learner.weights[rows, None]
+        errors = candidate_errors(model, images, candidates, description, active)
+        errors = errors.amin(2) * learner.weights[rows, None]
         found.append(ledger.record(rows, candidates, errors))
     model.train()
     return torch.cat(found)

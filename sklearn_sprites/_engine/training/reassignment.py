@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.models.candidates import borrowed_errors, candidate_errors
+from sklearn_sprites._engine.models.clustering import Description
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
 from sklearn_sprites._engine.training.splits import (
@@ -103,13 +104,11 @@ def _wishes(
     weights = weights[:, None, None, None]
     with torch.no_grad():
         description = model.describe(images, active)
-        behind = model.errors(images, owners[:, None], description, active)[:, 0]
+        behind = _behind(learner, images, owners, description, active)
     rows = torch.arange(len(index), device=index.device)
     own = model.sprites.detach()[owners].requires_grad_()  # one of its own per image
     with torch.enable_grad():
-        drawn = model.draw(
-            images, rows, owners, behind.argmin(1), description, active, own=own
-        )
+        drawn = model.draw(images, rows, owners, behind, description, active, own=own)
     shown = 1 + drawn.color[..., :1, None]  # what a pixel of the sprite adds: its gain
     shown = shown if drawn.alpha is None else shown * drawn.alpha.detach()
     residual = weights * (images - drawn.image.detach())
@@ -117,6 +116,21 @@ def _wishes(
     weight = torch.autograd.grad(drawn.image, own, weights * shown.expand_as(images))[0]
     channels = spec.channels
     return right[:, :channels].flatten(2), weight[:, :channels].flatten(2).clamp_min(0)
+
+
+def _behind(
+    learner: Learner,
+    images: Tensor,
+    owners: Tensor,
+    description: Description,
+    active: frozenset[str],
+) -> Tensor:
+    """The best background (B,) of each image behind its own sprite."""
+    model = learner.model
+    if model.spec.n_backgrounds < 2:
+        return torch.zeros_like(owners)
+    errors = candidate_errors(model, images, owners[:, None], description, active)
+    return errors[:, 0].argmin(1)
 
 
 def prune(learner: Learner, n_kept: int, active: frozenset[str]) -> None:
@@ -148,21 +162,11 @@ def prospects(learner: Learner, active: frozenset[str]) -> Tensor:
     ):
         images = learner.images[rows]
         description = model.describe(images, active)
-        lent = lend(description.params, owners)
-        every = torch.arange(known.shape[1], device=rows.device)
-        candidates = every.expand(len(rows), -1)
-        description = replace(description, params=lent)
-        errors = model.errors(images, candidates, description, active).amin(2)
+        errors = borrowed_errors(model, images, owners, description, active).amin(2)
         parts.append(errors * learner.weights[rows, None])
     model.train()
     tried = torch.minimum(torch.cat(parts), known)
     return tried.masked_fill(torch.isinf(known), torch.inf)
-
-
-def lend(params: dict[str, Tensor], owners: Tensor) -> dict[str, Tensor]:
-    """Parameters (B, K, p) in which every sprite has those of the owner (B,)."""
-    rows = torch.arange(len(owners), device=owners.device)
-    return {n: v[rows, owners][:, None].expand_as(v) for n, v in params.items()}
 
 
 def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:

@@ -1,0 +1,106 @@
+"""Errors of many candidates, to see which sprite explains an image best.
+
+A candidate is an image, a sprite and a background. Nothing here is differentiated.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
+from sklearn_sprites._engine.ops.color import layered_errors
+from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.spec import COLORS
+
+#: Candidates rendered together: bounds memory, not the result. What they need should
+#: stay in a CPU's cache.
+ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
+
+
+@torch.no_grad()
+def candidate_errors(
+    model: ClusteringModel,
+    images: Tensor,
+    candidates: Tensor,
+    description: Description,
+    active: frozenset[str],
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Squared errors, summed over an image, of candidate sprites.
+
+    candidates (B, S) holds sprites; the result is (B, S, max(M, 1)).
+    """
+    n_behind = max(model.spec.n_backgrounds, 1)
+    shape = (*candidates.shape, n_behind)
+    device = images.device
+    rows = torch.arange(len(images), device=device)[:, None, None].expand(shape)
+    behind = torch.arange(n_behind, device=device).expand(shape)
+    pairs = torch.stack([rows, candidates[..., None].expand(shape), behind]).flatten(1)
+    parts = []
+    for chunk in pairs.split(ROWS_AT_ONCE[device.type], 1):
+        drawn = model.front(chunk[0], chunk[1], description)
+        parts.append(_errors(model, drawn, images, chunk, description, active, noise))
+    return torch.cat(parts).view(shape)
+
+
+@torch.no_grad()
+def borrowed_errors(
+    model: ClusteringModel,
+    images: Tensor,
+    owners: Tensor,
+    description: Description,
+    active: frozenset[str],
+) -> Tensor:
+    """Squared errors (B, K, max(M, 1)) of all sprites, each drawn as one of them is.
+
+    Every sprite borrows the parameters of the image's owner (B,), so that one warp per
+    image reads all of them.
+    """
+    spec, device = model.spec, images.device
+    n_behind = max(spec.n_backgrounds, 1)
+    choices = [torch.arange(n, device=device) for n in (spec.n_sprites, n_behind)]
+    canvas = pad_to_canvas(model.sprites.flatten(0, 1)[None], model.padding)
+    lent = replace(description, params=lend(description.params, owners))
+    each = max(ROWS_AT_ONCE[device.type] // (spec.n_sprites * n_behind), 1)
+    parts = []
+    for rows in torch.arange(len(images), device=device).split(each):
+        warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}
+        fronts = model.sequence.apply(canvas.expand(len(rows), -1, -1, -1), warp)
+        fronts = fronts.reshape(len(rows) * spec.n_sprites, -1, *fronts.shape[2:])
+        drawn = fronts.repeat_interleave(n_behind, 0) if n_behind > 1 else fronts
+        pairs = torch.cartesian_prod(rows, *choices).T
+        parts.append(_errors(model, drawn, images, pairs, lent, active))
+    return torch.cat(parts).view(len(images), spec.n_sprites, n_behind)
+
+
+def lend(params: dict[str, Tensor], owners: Tensor) -> dict[str, Tensor]:
+    """Parameters (B, K, p) in which every sprite has those of the owner (B,)."""
+    rows = torch.arange(len(owners), device=owners.device)
+    return {n: v[rows, owners][:, None].expand_as(v) for n, v in params.items()}
+
+
+def _errors(
+    model: ClusteringModel,
+    drawn: Tensor,
+    images: Tensor,
+    pairs: Tensor,
+    description: Description,
+    active: frozenset[str],
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Errors (m,) of sprites as drawn, (m, D, H, W).
+
+    `pairs` (3, m): images, sprites and backgrounds. Where all colors of layers are
+    solved, errors need no composite.
+    """
+    rows, sprites, behind = pairs
+    target = images.index_select(0, rows)
+    if model.spec.is_layered and model.spec.color == "solve":
+        front, alpha, back = model.layers(drawn, rows, behind, description, noise)
+        shown, freedoms = [alpha, 1 - alpha], model.freedoms(active)
+        return layered_errors([front, back], shown, freedoms, target.flatten(2))
+    finished = model.finish(
+        drawn, target, rows, sprites, behind, description, active, noise
+    )
+    return (finished.image - target).square().flatten(1).sum(1)
