@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import sklearn_sprites.testing as testing
     from sklearn_sprites._clustering import SpriteClustering
     from sklearn_sprites._decomposition import LayeredSpriteDecomposition
+    from sklearn_sprites._engine.regression_settings import Regression
     from sklearn_sprites._engine.scene_settings import Search
     from sklearn_sprites._engine.settings import (
         ClonePerturb,
@@ -38,6 +39,7 @@ __all__ = [
     "LayeredSpriteDecomposition",
     "Milestones",
     "ReconstructionDisplay",
+    "Regression",
     "Search",
     "SpriteClustering",
     "SpriteDisplay",
@@ -58,6 +60,7 @@ _HOMES = {
     "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
     "Milestones": "sklearn_sprites._engine.settings",
     "ReconstructionDisplay": "sklearn_sprites.display",
+    "Regression": "sklearn_sprites._engine.regression_settings",
     "Search": "sklearn_sprites._engine.scene_settings",
     "SpriteClustering": "sklearn_sprites._clustering",
     "SpriteDisplay": "sklearn_sprites.display",

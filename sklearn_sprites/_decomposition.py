@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._base import AbstractSpriteEstimator
 from sklearn_sprites._callbacks import Progress, with_callbacks
+from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import (
@@ -22,7 +23,10 @@ from sklearn_sprites._engine.scene_spec import (
     ORDERS,
     SceneSpec,
 )
+from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._scene_description import (
+    LOCALIZERS,
+    check_localizer,
     describe_scenes,
     given_scene_sprites,
     scene_background,
@@ -98,21 +102,23 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         What is solved for each layer: ``"gain"``, a factor per channel on the
         sprite's shades of gray; ``"flat"``, one color, the sprite being a mask.
         ``"auto"``: flat colors over a plain ground, else gains.
-    order : {"solve", "depth"}, default="solve"
-        Who hides whom: solved from where layers overlap, or by the layers' own order.
-    localizer : "search" or Search, default="search"
-        How layers are found in an image: see :class:`Search`.
+    order : {"solve", "depth", "predict"}, default="solve"
+        Who hides whom: solved from where layers overlap, by the layers' own order, or,
+        with :class:`Regression` only, predicted for each pair.
+    localizer : {"search", "regression"}, Search or Regression, default="search"
+        How layers are found in an image: see :class:`Search` and :class:`Regression`.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
         values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
-    init : "windows" or array-like, default="windows"
-        First sprites: clusters of the windows in which blobs find objects, or an array
-        of shape (n_sprites, h, w, C or C + 1), in the units of X, the last channel of
-        C + 1 being the opacity.
+    init : "windows", ConstantSprites or array-like, default="windows"
+        First sprites: clusters of the windows in which blobs find objects, all of one
+        color, see :class:`ConstantSprites`, or an array of shape (n_sprites, h, w, C or
+        C + 1), in the units of X, the last channel of C + 1 being the opacity.
     n_init : int, default=1
         Number of fits from different seeds; the one with the lowest objective is kept.
     max_rounds : int, default=40
-        Largest number of rounds of searching layers and solving sprites.
+        Largest number of rounds of searching layers and solving sprites; with
+        :class:`Regression`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
         Number of random images in a round. ``"auto"``: 400 if layers are only moved,
         160 in other poses, which take longer to find.
@@ -226,9 +232,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         "transformations": [StrOptions({"auto"}), tuple, list],
         "color": [StrOptions({"auto", *COLORS})],
         "order": [StrOptions(set(ORDERS))],
-        "localizer": [StrOptions({"search"}), Search],
+        "localizer": [StrOptions(set(LOCALIZERS)), Search, Regression],
         "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "init": [StrOptions({"windows"}), "array-like"],
+        "init": [StrOptions({"windows"}), ConstantSprites, "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_rounds": [Interval(Integral, 1, None, closed="left")],
         "images_per_round": [
@@ -254,7 +260,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         transformations: str | tuple[str, ...] = "auto",
         color: str = "auto",
         order: str = "solve",
-        localizer: str | Search = "search",
+        localizer: str | Search | Regression = "search",
         penalty: str | float = "auto",
         init: str | NDArray = "windows",
         n_init: int = 1,
@@ -533,7 +539,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
     def _build_predictor(self, device: str) -> Any:
         search, penalty = Search(**self._search["search"]), self._search["penalty"]
-        return build_predictor(self._fitted_scenes(), search, penalty, device)
+        regression = self._search["regression"]
+        if regression is not None:
+            regression = Regression.from_dict(regression)
+        fitted = self._fitted_scenes()
+        return build_predictor(fitted, search, regression, penalty, device)
 
     def _describe(self, X: Any) -> SceneJob:
         """Turn parameters and images into what learning needs, or refuse them."""
@@ -566,9 +576,13 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
     def _settings(self) -> SceneSettings:
         """Parameters of learning as the engine wants them."""
-        is_named, count = isinstance(self.localizer, str), self.images_per_round
+        search, regression = check_localizer(
+            self.localizer, self.order, self.n_backgrounds
+        )
+        count = self.images_per_round
         return SceneSettings(
-            search=Search() if is_named else self.localizer,
+            search=search,
+            regression=regression,
             penalty=self.penalty,
             max_rounds=int(self.max_rounds),
             images_per_round=None if isinstance(count, str) else int(count),

@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
+from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
+from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
+
+LOCALIZERS: dict[str, Search | Regression] = {
+    "search": Search(),
+    "regression": Regression(),
+}
 
 
 def describe_scenes(
@@ -50,6 +58,27 @@ def describe_scenes(
         order=params["order"],
         background_color=background if n_backgrounds else "flat",
     )
+
+
+def check_localizer(
+    localizer: str | Search | Regression, order: str, n_backgrounds: int
+) -> tuple[Search, Regression | None]:
+    """How layers are found; refuses what the localizer cannot do."""
+    if isinstance(localizer, str):
+        localizer = LOCALIZERS[localizer]
+    if isinstance(localizer, Search):
+        if order == "predict":
+            raise ValueError(
+                "order='predict' needs a network; use localizer='regression', or "
+                "order='solve'."
+            )
+        return localizer, None
+    if n_backgrounds > 1:
+        raise ValueError(
+            f"localizer={localizer!r} knows one background, but n_backgrounds="
+            f"{n_backgrounds}; use localizer='search', or n_backgrounds=1."
+        )
+    return Search(), localizer
 
 
 def scene_background(params: dict[str, Any], batch: NDArray) -> str:
@@ -93,6 +122,8 @@ def given_scene_sprites(
     """Sprites given by the user, (K, C + 1, h, w) in model units; None if a rule."""
     if isinstance(init, str):
         return None
+    if isinstance(init, ConstantSprites):
+        return constant_sprites(init, spec)
     sprites = np.asarray(init, dtype=np.float64)
     size = (spec.n_sprites, spec.sprite_height, spec.sprite_width)
     accepted = [
@@ -114,6 +145,18 @@ def given_scene_sprites(
         alpha = np.ones_like(colors[..., :1])
     both = np.concatenate([colors, alpha], axis=-1)
     return np.ascontiguousarray(both.transpose(0, 3, 1, 2))
+
+
+def constant_sprites(init: ConstantSprites, spec: SceneSpec) -> NDArray:
+    """Sprites of one color under a Gaussian mask, (K, C + 1, h, w) in model units."""
+    sides = (spec.sprite_height, spec.sprite_width)
+    lines = []
+    for side in sides:
+        offset = np.arange(side) - (side - 1) / 2
+        lines.append(np.exp(-0.5 * (offset / (init.mask_width or side / 4)) ** 2))
+    colors = np.full((spec.channels, *sides), init.color)
+    sprite = np.concatenate([colors, np.outer(*lines)[None]]).astype(np.float32)
+    return np.repeat(sprite[None], spec.n_sprites, axis=0)
 
 
 def warm_scenes(fitted: FittedScenes, spec: SceneSpec) -> FittedScenes:

@@ -180,7 +180,12 @@ def model_attributes(
 ) -> dict[str, Any]:
     """What an estimator needs to predict, and what describes its sprites."""
     order = np.arange(fitted.spec.n_sprites) if order is None else order
-    search = {"search": asdict(job.settings.search), "penalty": job.penalty}
+    settings, regression = job.settings, job.settings.regression
+    search = {
+        "search": asdict(settings.search),
+        "regression": None if regression is None else regression.to_dict(),
+        "penalty": job.penalty,
+    }
     return {
         **job.features,
         "_spec": fitted.spec.to_dict(),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._callbacks import Progress
+from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
 from sklearn_sprites._engine.scene_settings import (
     SceneSettings,
@@ -20,7 +21,10 @@ from sklearn_sprites._restarts import Restart, run_restarts
 from sklearn_sprites._validation import Images, Scaling
 
 if TYPE_CHECKING:
+    from sklearn_sprites._engine.regression_inference import RegressionPredictor
     from sklearn_sprites._engine.scene_inference import ScenePredictor
+
+    Predictor = ScenePredictor | RegressionPredictor
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Solution:
     """Learned sprites, and what they find in the training images."""
 
     fitted: FittedScenes
-    predictor: "ScenePredictor"
+    predictor: "Predictor"
     record: LayerRecord
     objective: float  # squared error and penalties, summed over images, model units
 
@@ -64,9 +68,17 @@ class Solution:
 
 
 def build_predictor(
-    fitted: FittedScenes, search: Search, penalty: float, device: str
-) -> "ScenePredictor":
+    fitted: FittedScenes,
+    search: Search,
+    regression: Regression | None,
+    penalty: float,
+    device: str,
+) -> "Predictor":
     """What finds and draws the sprites of `fitted` in images."""
+    if regression is not None:
+        from sklearn_sprites._engine.regression_inference import RegressionPredictor
+
+        return RegressionPredictor(fitted, regression, penalty, device)
     from sklearn_sprites._engine.scene_inference import ScenePredictor
 
     return ScenePredictor(fitted, search, penalty, device)
@@ -91,14 +103,21 @@ def solve_restarts(
 def _learn(
     job: SceneJob, seed: np.random.SeedSequence, on_round: Callable[[Any], bool]
 ) -> FittedScenes:
-    from sklearn_sprites._engine.training.rounds import fit_scenes
+    learn: Callable[..., FittedScenes]
+    if job.settings.regression is not None:
+        from sklearn_sprites._engine.training.scene_gradient import fit_regression
 
-    return fit_scenes(
+        learn = partial(fit_regression, regression=job.settings.regression)
+    else:
+        from sklearn_sprites._engine.training.rounds import fit_scenes
+
+        learn = fit_scenes
+    return learn(
         job.batch,
         job.spec,
         job.settings,
-        seed,
-        job.device,
+        seed=seed,
+        device=job.device,
         init_sprites=job.init_sprites,
         warm=job.warm,
         on_round=on_round,
@@ -106,7 +125,10 @@ def _learn(
 
 
 def _solution(fitted: FittedScenes, job: SceneJob) -> Solution:
-    predictor = build_predictor(fitted, job.settings.search, job.penalty, job.device)
+    settings = job.settings
+    predictor = build_predictor(
+        fitted, settings.search, settings.regression, job.penalty, job.device
+    )
     record = predictor.decompose(job.batch)
     n_shown = int((record.sprite >= 0).sum())
     objective = float(record.error.sum(dtype=np.float64)) + job.penalty * n_shown

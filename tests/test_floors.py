@@ -17,6 +17,7 @@ FLOORS = {
     "_engine.ops": 0,
     "_engine.runtime": 0,
     "_engine.records": 0,
+    "_engine.regression_settings": 0,
     "_engine.scene_records": 0,
     "_engine.scene_settings": 0,
     "_engine.scene_spec": 0,
@@ -27,6 +28,7 @@ FLOORS = {
     "_engine.training": 3,
     "_engine.search": 3,
     "_engine.inference": 4,
+    "_engine.regression_inference": 4,
     "_engine.scene_inference": 4,
     "_engine.checkpoint": 4,
     "_validation": 5,
@@ -157,7 +159,15 @@ def test_private_sklearn_is_imported_in_one_file(module):
 
 
 @pytest.mark.parametrize(
-    "name", ["settings", "spec", "scene_settings", "scene_spec", "scene_records"]
+    "name",
+    [
+        "settings",
+        "spec",
+        "regression_settings",
+        "scene_settings",
+        "scene_spec",
+        "scene_records",
+    ],
 )
 def test_descriptions_of_a_model_need_no_torch(name):
     assert foreign(SOURCES[f"_engine.{name}"], "torch") == []

@@ -6,7 +6,12 @@ import pytest
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils import get_tags
 
-from sklearn_sprites import LayeredSpriteDecomposition, Search
+from sklearn_sprites import (
+    ConstantSprites,
+    LayeredSpriteDecomposition,
+    Regression,
+    Search,
+)
 from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
 from tests.scenes import BRIEF
 
@@ -21,6 +26,11 @@ CONFIGURATIONS = {
     "fixed order": {**TWO, "order": "depth"},
     "a search": {**TWO, "localizer": Search(sweeps=1)},
     "restarts": {**TWO, "n_init": 2},
+    "regression": {
+        **TWO,
+        "localizer": Regression(batch_size=64),
+        "init": ConstantSprites(),
+    },
 }
 ON_THEMSELVES = [
     checks.check_param_validation,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from sklearn_sprites._engine.regression_settings import Regression
+
 
 @dataclass(frozen=True)
 class Search:
@@ -61,6 +63,7 @@ class Search:
 class SceneSettings:
     """Everything that learning sprites from scenes needs besides images and seed.
 
+    ``regression``: layers are regressed, not searched; a round is then an epoch.
     ``penalty`` is what a layer must save, in squared error summed over the image, to
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
     ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
@@ -68,6 +71,7 @@ class SceneSettings:
     """
 
     search: Search = field(default_factory=Search)
+    regression: Regression | None = None
     penalty: float | str = "auto"
     max_rounds: int = 40
     images_per_round: int | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 POSES = ("translation", "scale", "rotation")
 COLORS = ("flat", "gain")
-ORDERS = ("solve", "depth")
+ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
 REDUCED_FROM = 96  # pixels of a side from which scenes over pictures are halved
 
@@ -18,9 +18,10 @@ class SceneSpec:
     "scale" and "rotation"; "similarity" stands for all three. ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
     "gain" a factor on a gray appearance. ``order``: who hides whom is "solve"d from
-    the overlaps, or follows the layers' "depth". ``background_color``: "flat", a level
-    per channel; "image", a picture; "gain", a picture times a smooth gain per image and
-    channel. Without backgrounds, what lies behind is black.
+    the overlaps, follows the layers' "depth", or is "predict"ed by a network.
+    ``background_color``: "flat", a level per channel; "image", a picture; "gain", a
+    picture times a smooth gain per image and channel. Without backgrounds, what lies
+    behind is black.
     """
 
     n_sprites: int

@@ -22,7 +22,12 @@ _Draw = Callable[[Weighted, torch.Generator], None]
 
 
 def build_encoder(
-    name: str, channels: int, height: int, width: int, generator: torch.Generator
+    name: str,
+    channels: int,
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    pool: int = 1,
 ) -> tuple[nn.Module, int]:
     """An encoder by name, and its number of features F.
 
@@ -35,6 +40,8 @@ def build_encoder(
         The images' C, H and W, at least 1, 4 and 4.
     generator : torch.Generator
         A generator on the CPU; decides the weights.
+    pool : int, default=1
+        The ResNets average over pool x pool parts of the image.
 
     Returns
     -------
@@ -50,9 +57,11 @@ def build_encoder(
             n_features = SMALL_FEATURES
         elif name in ("resnet20", "resnet32"):
             blocks = {"resnet20": 3, "resnet32": 5}[name]
-            encoder, n_features, draw = _mini_resnet(channels, blocks), 64, _draw_fan_in
+            encoder, draw = _mini_resnet(channels, blocks, pool), _draw_fan_in
+            n_features = 64 * pool**2
         elif name == "resnet18":
-            encoder, n_features, draw = _resnet18(channels), 512, _draw_fan_out
+            encoder, draw = _resnet18(channels, pool), _draw_fan_out
+            n_features = 512 * pool**2
         else:
             raise ValueError(f"encoder={name!r} is not a known encoder")
     encoder.to_empty(device="cpu")
@@ -169,8 +178,8 @@ class _Subsample(nn.Module):
         return F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, side, self.extra - side))
 
 
-def _mini_resnet(channels: int, blocks: int) -> nn.Module:
-    """The ResNets for small images (16, 32, 64 channels), pooled to one position."""
+def _mini_resnet(channels: int, blocks: int, pool: int) -> nn.Module:
+    """The ResNets for small images (16, 32, 64 channels), pooled to a few positions."""
     stages, into = _conv(channels, 16, 3, 1), 16
     for out in (16, 32, 64):
         for _ in range(blocks):
@@ -178,11 +187,11 @@ def _mini_resnet(channels: int, blocks: int) -> nn.Module:
             shortcut = nn.Identity() if same else _Subsample(out - into)
             stages.append(_Residual(into, out, 1 if same else 2, shortcut))
             into = out
-    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(pool), nn.Flatten())
 
 
-def _resnet18(channels: int) -> nn.Module:
-    """ResNet-18 for any number of channels, pooled to one position."""
+def _resnet18(channels: int, pool: int) -> nn.Module:
+    """ResNet-18 for any number of channels, pooled to a few positions."""
     stages = [*_conv(channels, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
     into = 64
     for out in (64, 128, 256, 512):
@@ -195,7 +204,7 @@ def _resnet18(channels: int) -> nn.Module:
             )
             stages.append(_Residual(into, out, stride, shortcut))
             into = out
-    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(pool), nn.Flatten())
 
 
 def _fill(encoder: nn.Module, draw: _Draw, generator: torch.Generator) -> None:

@@ -72,6 +72,11 @@ def solve_order(alpha: Tensor, ink: Tensor, colors: Tensor, target: Tensor) -> T
     error = torch.zeros_like(mask)
     for c, channel in enumerate(flat(target).unbind(1)):
         error += (channel[:, None] - shade * colors[..., c, None]).square()
+    return order_by_errors(mask, error)
+
+
+def order_by_errors(mask: Tensor, error: Tensor) -> Tensor:
+    """The same from masks (B, L, P) and each layer's squared errors (B, L, P)."""
     error = error / (error + CLEARLY)  # what neither explains, a third one hides
     left = (mask * error) @ mask.transpose(1, 2)  # (B, L, L)
     below = torch.ones_like(left).tril(-1)

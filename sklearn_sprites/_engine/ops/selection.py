@@ -56,7 +56,7 @@ class Surroundings(NamedTuple):
 
 def composed(color: Tensor, alpha: Tensor, stage: Stage) -> Tensor:
     """The composite (B, C, P) of layers ``color`` (B, L, C, P), ``alpha`` (B, L, P)."""
-    shown = _shown(alpha, stage.over)[:, :, None] * color
+    shown = shown_share(alpha, stage.over)[:, :, None] * color
     clear = (1 - alpha).prod(1)[:, None]
     return shown.sum(1) + clear * stage.behind
 
@@ -67,7 +67,7 @@ def surroundings(
     """What layers (B, L, C, P) around one of them make of the scene."""
     others = alpha.clone()
     others[:, layer] = 0
-    shown = _shown(others, stage.over)[:, :, None] * color
+    shown = shown_share(others, stage.over)[:, :, None] * color
     clear = (1 - others).prod(1)[:, None] * stage.behind
     hidden = stage.over[:, layer, :, None, None]
     above = stage.over[:, :, layer, None]
@@ -75,7 +75,7 @@ def surroundings(
     return Surroundings(shown.sum(1) + clear, (hidden * shown).sum(1) + clear, free)
 
 
-def _shown(alpha: Tensor, over: Tensor) -> Tensor:
+def shown_share(alpha: Tensor, over: Tensor) -> Tensor:
     """Share of each pixel that shows each layer, (B, L, P)."""
     free = torch.ones_like(alpha)
     for j in range(alpha.shape[1]):

@@ -62,19 +62,56 @@ def fit_scenes(
     after each round and may ask to stop.
     """
     draws = generator(seed, "cpu")
-    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
     given = warm.sprites if warm is not None else init_sprites
-    inner, side = spec.reduced(), spec.reduction
+    pictures = None if warm is None else warm.backgrounds
     with isolated(grad=False, seed=seed):
         data = torch.from_numpy(np.ascontiguousarray(images))
-        given_pictures = None if warm is None else warm.backgrounds
-        some = _some(data, PICTURED, draws) if spec.has_picture else data[:1]
-        scenery = make_scenery(some, spec, draws, device, given_pictures)
-        if given is not None:
-            given = pooled(given, side)
-        kind = ShiftedLearner if spec.is_additive else PosedLearner
-        learner = kind(inner, settings, penalty / side**2, draws, device, given)
+        scenery = _scenery(data, spec, draws, device, pictures)
+        learner = _learner(spec, settings, draws, device, given)
         return _run(learner, scenery, data, spec, settings, draws, on_round)
+
+
+def first_sprites(
+    images: Tensor,
+    spec: SceneSpec,
+    settings: SceneSettings,
+    draws: torch.Generator,
+    device: str,
+) -> tuple[NDArray, Tensor]:
+    """Sprites (K, C + 1, h, w) from windows in which blobs find objects.
+
+    And the backgrounds (M, C, H, W) before which they were sought.
+    """
+    scenery = _scenery(images, spec, draws, device, None)
+    learner = _learner(spec, settings, draws, device, None)
+    learner.begin(scenery.views(_some(images, FIRST, draws)))
+    return enlarged(learner.published(), spec.reduction), scenery.pictures
+
+
+def _scenery(
+    data: Tensor,
+    spec: SceneSpec,
+    draws: torch.Generator,
+    device: str,
+    given: NDArray | None,
+) -> Scenery:
+    some = _some(data, PICTURED, draws) if spec.has_picture else data[:1]
+    return make_scenery(some, spec, draws, device, given)
+
+
+def _learner(
+    spec: SceneSpec,
+    settings: SceneSettings,
+    draws: torch.Generator,
+    device: str,
+    given: NDArray | None,
+) -> Learner:
+    inner, side = spec.reduced(), spec.reduction
+    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
+    if given is not None:
+        given = pooled(given, side)
+    kind = ShiftedLearner if spec.is_additive else PosedLearner
+    return kind(inner, settings, penalty / side**2, draws, device, given)
 
 
 def _run(
@@ -122,9 +159,9 @@ def _some(data: Tensor, count: int, draws: torch.Generator) -> Tensor:
     return data[torch.randperm(len(data), generator=draws)[:count]]
 
 
-def has_settled(losses: list[float], tol: float) -> bool:
+def has_settled(losses: list[float], tol: float, patience: int = PATIENCE) -> bool:
     """Whether no round of the last few was better than before by a share of `tol`."""
-    if len(losses) <= PATIENCE:
+    if len(losses) <= patience:
         return False
-    before, now = min(losses[:-PATIENCE]), min(losses[-PATIENCE:])
+    before, now = min(losses[:-patience]), min(losses[-patience:])
     return before - now <= tol * losses[0]

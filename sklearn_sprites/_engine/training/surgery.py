@@ -14,9 +14,19 @@ def copy_rows(
     model: nn.Module, optimizer: torch.optim.Optimizer | None, source: int, target: int
 ) -> None:
     """Sprite `target` becomes sprite `source`, in parameters and optimizer moments."""
-    for name, parameter in model.named_parameters():
-        if not is_per_sprite(name):
-            continue
+    rows = [p for name, p in model.named_parameters() if is_per_sprite(name)]
+    copy_parameter_rows(rows, optimizer, source, target)
+
+
+@torch.no_grad()
+def copy_parameter_rows(
+    parameters: list[nn.Parameter],
+    optimizer: torch.optim.Optimizer | None,
+    source: int,
+    target: int,
+) -> None:
+    """Row `target` of each of these becomes row `source`, moments included."""
+    for parameter in parameters:
         parameter[target] = parameter[source]
         for moment in _moments(optimizer, parameter):
             moment[target] = moment[source]

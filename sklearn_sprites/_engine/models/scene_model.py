@@ -1,0 +1,147 @@
+"""Scenes whose layers are regressed: sprites, backgrounds, and a network.
+
+Letters: B images, L layers, K sprites, C channels, P pixels (in whole cache lines, see
+``ops.layers.flat``), H W image, h w sprite.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_sprites._engine.models.scene_network import SceneNetwork
+from sklearn_sprites._engine.modules.encoders import build_encoder
+from sklearn_sprites._engine.modules.heads import GroupedHead
+from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
+from sklearn_sprites._engine.modules.pose_head import PoseHead
+from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
+from sklearn_sprites._engine.regression_settings import Regression
+from sklearn_sprites._engine.scene_spec import SceneSpec
+
+LARGEST = 2.5  # of the logarithm of a scale, either way
+FAR = 3.0  # sides of the image beyond which no layer goes
+
+
+class Regressed(NamedTuple):
+    """What the network says of B images.
+
+    ``pose`` (B, L, 1 or K, 4), as in ``search.layers.Layers``, the same for all sprites
+    or for each; ``over`` (B, L, L) in [0, 1], how much layer i hides layer j; ``color``
+    (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias of layers and background, or
+    None where they are solved.
+    """
+
+    pose: Tensor
+    over: Tensor
+    color: Tensor | None
+    behind: Tensor | None
+
+
+class SceneModel(nn.Module):
+    """Sprites (K, C + 1, h, w), backgrounds (M, C, H, W), and who says where they are.
+
+    Heads that layers have, for pose, color and order, are shared by all sprites; where
+    settings say so, sprites add a pose of their own. `generator`, on the CPU, decides
+    the first weights.
+    """
+
+    def __init__(
+        self,
+        spec: SceneSpec,
+        settings: Regression,
+        sprites: Tensor,
+        backgrounds: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.spec, self.settings = spec, settings
+        self.sprites = SceneSprites(sprites, spec.color != "flat")
+        self.backgrounds = nn.Parameter(backgrounds, requires_grad=spec.has_picture)
+        encoder, n_encoded = build_encoder(
+            settings.encoder,
+            *(spec.channels, spec.height, spec.width),
+            generator,
+            settings.pool,
+        )
+        size = (spec.n_layers, spec.height, spec.width)
+        localizer = LayerEncoder(encoder, n_encoded, *size, generator)
+        orders = spec.order == "predict" and spec.n_layers > 1
+        self.network = SceneNetwork(
+            layer_spec(spec, settings), localizer, generator, 1, False, orders
+        )
+        d, c = localizer.n_features, spec.channels
+        self.own: PoseHead | None = None
+        if settings.per_sprite:
+            self.own = PoseHead(spec, d, localizer.reach, generator)
+        self.color: GroupedHead | None = None
+        self.behind: GroupedHead | None = None
+        if predicts_color(settings):
+            self.color = GroupedHead(d, 1, 2 * c, generator)
+            if spec.n_backgrounds:
+                self.behind = GroupedHead(spec.n_layers * d, 1, 2 * c, generator)
+        self.to(sprites.device)
+
+    def forward(self, images: Tensor, with_own: bool = True) -> Regressed:
+        """Regress the layers of (B, C, H, W), with or without sprites' own poses."""
+        latents = self.network.localizer(images)
+        guess = self.network.guess(latents)
+        pose, features = guess.pose, latents.features
+        if self.own is not None and with_own:
+            pose = pose + self.own(features, torch.zeros_like(latents.place))
+        color = behind = None
+        if self.color is not None:
+            color = _gain_and_bias(self.color(features.flatten(0, 1)))
+            color = color.unflatten(0, features.shape[:2])
+        if self.behind is not None:
+            behind = _gain_and_bias(self.behind(features.flatten(1)))
+        return Regressed(
+            self._bounded(pose), self._over(guess.order, pose), color, behind
+        )
+
+    def _bounded(self, pose: Tensor) -> Tensor:
+        """Finite poses, not too far: NaN would crash the sampler."""
+        spec, pose = self.spec, pose.nan_to_num()
+        first = math.log(self.settings.first_scale) if spec.has_scale else 0.0
+        x = pose[..., 0].clamp(-FAR * spec.width, FAR * spec.width)
+        y = pose[..., 1].clamp(-FAR * spec.height, FAR * spec.height)
+        log_scale = (pose[..., 2] + first).clamp(-LARGEST, LARGEST)
+        return torch.stack([x, y, log_scale, pose[..., 3]], -1)
+
+    def _over(self, order: Tensor | None, pose: Tensor) -> Tensor:
+        """Predicted order, or that of depth: later layers in front."""
+        b, n = pose.shape[:2]
+        if order is None:
+            return pose.new_ones((n, n)).tril(-1).expand(b, n, n)
+        apart = 1 - torch.eye(n, dtype=pose.dtype, device=pose.device)
+        return order.sigmoid() * apart
+
+    def per_sprite(self) -> list[nn.Parameter]:
+        """Parameters whose first axis runs over the sprites."""
+        own = [] if self.own is None else [self.own.head]
+        heads = [p for head in own for p in (head.group_weight, head.group_bias)]
+        return [self.sprites.colors, self.sprites.masks, *heads]
+
+    def drawn(self) -> list[nn.Parameter]:
+        """What is drawn, as opposed to the network's weights."""
+        return [self.sprites.colors, self.sprites.masks, self.backgrounds]
+
+
+def predicts_color(settings: Regression) -> bool:
+    """Whether colors come from the network."""
+    return settings.color == "predict"
+
+
+def layer_spec(spec: SceneSpec, settings: Regression) -> SceneSpec:
+    """What layers regress for all sprites together."""
+    names = spec.transformations
+    if settings.per_sprite:
+        names = tuple(name for name in names if name != "rotation")
+    return replace(spec, n_sprites=1, transformations=names)
+
+
+def _gain_and_bias(predicted: Tensor) -> Tensor:
+    """(m, 1, 2 C) to (m, C, 2); zeros change nothing."""
+    pairs = predicted[:, 0].unflatten(1, (-1, 2)).nan_to_num()
+    return pairs + pairs.new_tensor([1.0, 0.0])

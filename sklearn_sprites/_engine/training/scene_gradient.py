@@ -1,0 +1,175 @@
+"""Sprites of scenes by gradient: epochs, from the first sprites to what predicts."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.models.scene_model import SceneModel
+from sklearn_sprites._engine.regression_settings import Regression
+from sklearn_sprites._engine.runtime import generator, isolated
+from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
+from sklearn_sprites._engine.scene_settings import SceneSettings, resolve_penalty
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.regression_steps import (
+    SceneLearner,
+    make_scene_optimizer,
+    scene_epoch,
+)
+from sklearn_sprites._engine.training.rounds import first_sprites, has_settled
+from sklearn_sprites.exceptions import TrainingDivergedError
+
+NETWORK = "network."  # prefix of what is neither sprite nor background
+DRAWN = ("sprites.colors", "sprites.masks", "backgrounds")
+BACKGROUND_IMAGES = 100  # whose mean a background starts from
+PATIENCE = 8  # epochs without progress that end the fit
+GRAY = 0.5  # first background where colors are predicted
+
+
+def fit_regression(
+    images: NDArray,
+    spec: SceneSpec,
+    settings: SceneSettings,
+    regression: Regression,
+    seed: np.random.SeedSequence,
+    device: str,
+    init_sprites: NDArray | None = None,
+    warm: FittedScenes | None = None,
+    on_round: Callable[[RoundInfo], bool] | None = None,
+) -> FittedScenes:
+    """Learn sprites from scenes by gradient.
+
+    Assumes what :func:`~sklearn_sprites._engine.training.rounds.fit_scenes` does; a
+    round is an epoch.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss is not finite.
+    """
+    children = seed.spawn(2)
+    draws, noise = generator(children[0], "cpu"), generator(children[1], device)
+    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
+    with isolated(grad=True, seed=seed):
+        data = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        if warm is not None:
+            model = scene_model(warm, regression, device)
+        else:
+            with torch.no_grad():
+                planes, behind = _start(
+                    data, spec, settings, regression, draws, init_sprites
+                )
+            model = SceneModel(spec, regression, planes, behind, draws)
+        shape = (spec.n_layers, spec.n_sprites + 1)
+        learner = SceneLearner(
+            model,
+            make_scene_optimizer(model, regression),
+            data,
+            draws,
+            noise,
+            penalty,
+            torch.zeros(shape, dtype=torch.int64, device=device),
+        )
+        return _run(learner, settings, on_round)
+
+
+def _run(
+    learner: SceneLearner,
+    settings: SceneSettings,
+    on_round: Callable[[RoundInfo], bool] | None,
+) -> FittedScenes:
+    losses: list[float] = []
+    most, stops = max(settings.max_rounds, 1), learner.settings.stops
+    settled = False
+
+    def fitted() -> FittedScenes:
+        arrays, loss = published(learner.model), losses[-1]
+        spec, done = learner.model.spec, len(losses)
+        return FittedScenes(
+            spec, arrays, loss, list(losses), done, settled or not stops
+        )
+
+    for turn in range(most):
+        losses.append(scene_epoch(learner))
+        _check(losses, learner.settings)
+        thawed = losses[learner.settings.freeze :]
+        settled = stops and has_settled(thawed, settings.tol, PATIENCE)
+        told = RoundInfo(turn + 1, most, losses[-1], "gradient", fitted)
+        if on_round is not None and on_round(told):
+            break
+        if settled:
+            break
+    return fitted()
+
+
+def _check(losses: list[float], settings: Regression) -> None:
+    if not math.isfinite(losses[-1]):
+        raise TrainingDivergedError(
+            f"the loss is not finite in epoch {len(losses)} with learning_rate="
+            f"{settings.learning_rate:g} of Regression; lower it, or scale the images."
+        )
+
+
+def _start(
+    images: Tensor,
+    spec: SceneSpec,
+    settings: SceneSettings,
+    regression: Regression,
+    draws: torch.Generator,
+    given: NDArray | None,
+) -> tuple[Tensor, Tensor]:
+    """First sprites (K, C + 1, h, w) and backgrounds (M, C, H, W)."""
+    first, shape = regression.background, (spec.n_backgrounds, *images.shape[1:])
+    sprites, behind = given, images.new_ones(shape)
+    if given is None or (first is None and spec.has_picture):
+        found, behind = first_sprites(images, spec, settings, draws, str(images.device))
+        sprites = found if given is None else given
+    if not spec.has_picture:
+        level = GRAY if regression.color == "predict" else 1.0
+        behind = images.new_full(shape, level)
+    elif first == "mean":
+        order = torch.randperm(len(images), generator=draws)[:BACKGROUND_IMAGES]
+        behind = images[order.to(images.device)].mean(0).expand(shape).clone()
+    elif first is not None:
+        behind = images.new_full(shape, float(first))
+    planes = torch.from_numpy(np.array(sprites, np.float32))
+    return planes.to(images.device), behind
+
+
+def published(model: SceneModel) -> dict[str, NDArray]:
+    """Sprites and backgrounds as they are drawn, and the network."""
+    arrays = {
+        NETWORK + name: value
+        for name, value in _state_of(model).items()
+        if name not in DRAWN
+    }
+    with torch.no_grad():
+        sprites = model.sprites.planes().cpu().numpy().copy()
+        backgrounds = model.backgrounds.detach().cpu().numpy().copy()
+    return {"sprites": sprites, "backgrounds": backgrounds, **arrays}
+
+
+def _state_of(model: SceneModel) -> dict[str, NDArray]:
+    state = model.state_dict()
+    return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+
+
+def scene_model(
+    fitted: FittedScenes, regression: Regression, device: str
+) -> SceneModel:
+    """The model that :func:`published` took apart."""
+    arrays = {n: torch.from_numpy(np.array(v)) for n, v in fitted.arrays.items()}
+    sprites, backgrounds = arrays["sprites"], arrays["backgrounds"]
+    empty = torch.Generator().manual_seed(0)  # every weight is overwritten
+    model = SceneModel(fitted.spec, regression, sprites, backgrounds, empty)
+    rest = {
+        name.removeprefix(NETWORK): value
+        for name, value in arrays.items()
+        if name.startswith(NETWORK)
+    }
+    kept = {name: value for name, value in model.state_dict().items() if name in DRAWN}
+    model.load_state_dict({**rest, **kept})
+    return model.to(device)

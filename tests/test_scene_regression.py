@@ -1,0 +1,152 @@
+"""Decompositions by regression: what they learn, and that they keep the contract."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sklearn_sprites import ConstantSprites, LayeredSpriteDecomposition, Regression
+from sklearn_sprites.metrics import segmentation_adjusted_rand_score
+from tests.scenes import assert_same_layers, assert_same_scenes, make_scenes
+
+quiet = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore::sklearn_sprites.exceptions.ClusterCollapseWarning",
+)
+X, INSTANCES, _, _ = make_scenes(96, side=14)
+NEW = make_scenes(21, side=14, seed=3)[0]
+ON_BLACK = {"localizer": Regression(batch_size=16)}
+OVER_A_PICTURE = {
+    "n_backgrounds": 1,
+    "background": "image",
+    "transformations": ("similarity",),
+    "color": "gain",
+    "order": "predict",
+    "init": ConstantSprites(0.9, 2.0),
+    "localizer": Regression(
+        color="predict", per_sprite=True, joins=1, background="mean", batch_size=16
+    ),
+}
+
+
+def make_regression(n_sprites=3, **params):
+    params = {"n_layers": 2, "sprite_size": 7, "random_state": 0, **params}
+    return LayeredSpriteDecomposition(n_sprites, **params)
+
+
+@pytest.fixture(scope="module", params=[ON_BLACK, OVER_A_PICTURE], ids=["black", "all"])
+def fitted(request):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make_regression(**request.param, max_rounds=2).fit(X[:40])
+
+
+@quiet
+def test_scenes_are_learned_in_seconds():
+    localizer = Regression(batch_size=8)
+    untrained = make_regression(localizer=localizer, max_rounds=1).fit(X)
+    model = clone(untrained).set_params(max_rounds=24).fit(X)
+    assert model.loss_curve_[-1] < 0.7 * model.loss_curve_[0]
+    assert model.inertia_ < 0.7 * untrained.inertia_
+    scores = [
+        segmentation_adjusted_rand_score(INSTANCES, each.predict(X))
+        for each in (untrained, model)
+    ]
+    assert scores[1] > scores[0] + 0.2
+
+
+@quiet
+def test_fitting_again_gives_the_same_bits(fitted):
+    assert_same_scenes(clone(fitted).fit(X[:40]), fitted)
+
+
+def test_what_was_found_in_training_is_what_is_predicted(fitted):
+    assert_same_layers(fitted.decompose(X[:40]), fitted.decomposition_)
+
+
+def test_an_image_is_found_the_same_in_any_company(fitted):
+    whole = fitted.decompose(NEW)
+    for rows in (np.arange(21)[::-1], np.array([5]), np.arange(3, 20)):
+        assert_same_layers(fitted.decompose(NEW[rows]), whole[rows])
+
+
+def test_errors_are_those_of_what_is_drawn(fitted):
+    found = fitted.decompose(NEW)
+    left = np.square(fitted.render(found) - NEW).sum((1, 2, 3))
+    np.testing.assert_allclose(found.error, left, rtol=1e-4)
+    assert fitted.score(NEW) == pytest.approx(-left.sum(), rel=1e-4)
+
+
+def test_layers_save_what_their_absence_costs(fitted):
+    found = fitted.decompose(NEW)
+    first = found.shown[:, 0]
+    without = np.square(fitted.render(found.drop(0)) - NEW).sum((1, 2, 3))
+    np.testing.assert_allclose(
+        found.saves[first, 0], (without - found.error)[first], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_a_pickle_predicts_the_same_and_holds_no_torch(fitted):
+    data = pickle.dumps(fitted)
+    assert b"torch" not in data
+    assert_same_layers(pickle.loads(data).decompose(NEW), fitted.decompose(NEW))
+
+
+@quiet
+def test_units_of_the_images_do_not_matter():
+    one = make_regression(**ON_BLACK, max_rounds=1)
+    levels = np.round(255 * X[:40]).astype(np.uint8)
+    as_bytes = one.fit(levels).predict(levels)
+    shares = levels / np.float32(255)
+    np.testing.assert_array_equal(as_bytes, one.fit(shares).predict(shares))
+
+
+@quiet
+def test_warm_start_goes_on_with_the_network():
+    model = make_regression(**ON_BLACK, max_rounds=10, warm_start=True).fit(X)
+    last = model.loss_curve_[-1]
+    model.set_params(max_rounds=1).fit(X)
+    assert model.loss_curve_[0] < 1.3 * last
+
+
+@quiet
+def test_layers_that_may_not_be_empty_are_all_shown():
+    localizer = Regression(empty=False, batch_size=16)
+    model = make_regression(localizer=localizer, max_rounds=1).fit(X[:40])
+    assert model.decomposition_.shown.all()
+    assert (model.layer_counts_ == 40).all()
+
+
+@quiet
+def test_a_penalty_that_no_layer_pays_empties_all():
+    model = make_regression(**ON_BLACK, max_rounds=2, penalty=1e6).fit(X[:40])
+    assert not model.decomposition_.shown.any()
+
+
+@quiet
+def test_exhaustive_selection_is_no_worse():
+    params = {"color": "predict", "batch_size": 16}
+    greedy = make_regression(localizer=Regression(**params), max_rounds=2).fit(X[:40])
+    every = clone(greedy).set_params(
+        localizer=Regression(**params, selection="exhaustive")
+    )
+    sound = every.fit(X[:40]).decomposition_
+    assert sound.error.shape == (40,)
+    np.testing.assert_allclose(sound.error.sum(), greedy.inertia_, rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"order": "predict"}, "order='predict' needs a network"),
+        (
+            {"localizer": "regression", "n_backgrounds": 2, "background": "gain"},
+            "knows one background",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        make_regression(**params).fit(X)
