@@ -8,8 +8,8 @@ to converge before their end. An epoch has at least 32 steps, so that sets of le
 32 batches take longer per image.
 
 Without transformations SpriteClustering is k-means; its time is compared with that of
-MiniBatchKMeans in the same process, on 10,000 x 784 Gaussian blobs, far apart and
-overlapping.
+MiniBatchKMeans in the same process, on 10,000 x 784 pixels: the digits, and Gaussian
+blobs, far apart and overlapping.
 """
 
 import argparse
@@ -71,12 +71,16 @@ def exponent(rows: list[dict], key: str) -> float:
     return float(np.polyfit(sizes, np.log([row["fit_s"] for row in rows]), 1)[0])
 
 
-def against_minibatch(n_images: int, repeats: int, box: float) -> dict:
-    """Median times of k-means, ours and scikit-learn's MiniBatchKMeans, in turn."""
-    blobs, _ = make_blobs(
-        n_images, SIDE**2, centers=10, center_box=(-box, box), random_state=0
+def blobs(n_points: int, box: float) -> NDArray:
+    """Gaussian blobs (n, 784) around centers in a box, scaled to [0, 1]."""
+    found, _ = make_blobs(
+        n_points, SIDE**2, centers=10, center_box=(-box, box), random_state=0
     )
-    points = ((blobs - blobs.min()) / np.ptp(blobs)).astype(np.float32)
+    return ((found - found.min()) / np.ptp(found)).astype(np.float32)
+
+
+def against_minibatch(points: NDArray, repeats: int) -> dict:
+    """Median times of k-means, ours and scikit-learn's MiniBatchKMeans, in turn."""
     times: dict[str, list[float]] = {"ours_s": [], "minibatch_s": []}
     inertia: dict[str, list[float]] = {"ours": [], "minibatch": []}
     for seed in range(-1, repeats):
@@ -145,9 +149,10 @@ def measure(args: argparse.Namespace) -> dict:
         "images": exponent(by_images, "n_images"),
         "clusters": exponent(by_clusters, "n_clusters"),
     }
+    sets = {name: blobs(args.points, box) for name, box in CENTER_BOXES.items()}
+    sets["digits"] = moving_digits(args.points).reshape(args.points, -1)
     kmeans = {
-        name: against_minibatch(args.points, args.repeats, box)
-        for name, box in CENTER_BOXES.items()
+        name: against_minibatch(points, args.repeats) for name, points in sets.items()
     }
     return {
         "max_epochs": args.epochs,

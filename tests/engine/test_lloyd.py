@@ -9,10 +9,11 @@ from sklearn.metrics import adjusted_rand_score
 
 from sklearn_sprites._engine.training.lloyd import (
     CHUNK,
-    assign,
     from_a_sample,
     kmeans,
     lloyd,
+    look,
+    look_again,
     means,
     plus_plus,
     squared_distances,
@@ -50,12 +51,33 @@ def test_means_equal_their_definition_and_empty_clusters_stay(make, n, k):
 @given(draws, st.integers(1, 9), st.integers(1, 5), st.sampled_from([0, CHUNK]))
 def test_one_reading_gives_labels_distances_and_sums(make, n, k, more):
     points, centers = make.normal(n + more, 3), make.normal(k, 3)
-    labels, errors, sums = assign(points, points.square().sum(1), centers)
-    distances = squared_distances(points, centers)
-    torch.testing.assert_close(errors, distances.amin(1))
-    torch.testing.assert_close(distances.gather(1, labels[:, None])[:, 0], errors)
+    found = look(points, points.square().sum(1), centers)
+    distances = squared_distances(points, centers).sqrt()
+    torch.testing.assert_close(found.upper, distances.amin(1), rtol=0, atol=1e-6)
+    own = distances.gather(1, found.labels[:, None])
+    torch.testing.assert_close(own[:, 0], found.upper, rtol=0, atol=1e-6)
+    others = distances.scatter(1, found.labels[:, None], torch.inf).amin(1)
+    torch.testing.assert_close(found.lower, others, rtol=0, atol=1e-6)
     for j in range(k):
-        torch.testing.assert_close(sums[j], points[labels == j].sum(0))
+        torch.testing.assert_close(found.sums[j], points[found.labels == j].sum(0))
+
+
+@attack
+@given(draws, st.integers(20, 200), st.integers(1, 6), st.floats(0, 0.3))
+def test_bounds_spare_looks_and_change_nothing(make, n, k, far):
+    centers = 3 * make.normal(k, 3)
+    points = centers[torch.arange(n) % k] + make.normal(n, 3)
+    norms = points.square().sum(1)
+    state = look(points, norms, centers)
+    for _ in range(3):
+        moved = centers + far * make.normal(k, 3)
+        shift = (moved - centers).norm(dim=1)
+        state, centers = look_again(state, points, norms, moved, shift), moved
+        expected = look(points, norms, centers)
+        assert torch.equal(state.labels, expected.labels)
+        torch.testing.assert_close(state.sums, expected.sums, rtol=1e-9, atol=1e-9)
+        assert (state.upper >= expected.upper - 1e-6).all()
+        assert (state.lower <= expected.lower + 1e-6).all()
 
 
 def test_a_sample_is_a_start_that_is_hardly_improved():

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 SHARE, PER_CENTER = 4, 100  # a sample: 1/SHARE of the points, some for each center
+SLACK = 1e-4  # of a distance: what rounding may have taken from a bound
+MANY = 0.5  # share of doubtful points from which all are looked at
 CHUNK = 1024  # points read at a time: they stay in a CPU's cache
 
 
@@ -47,24 +49,6 @@ def plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     return torch.cat(centers)
 
 
-def assign(points: Tensor, norms: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
-    """Labels (n,), squared distances (n,) and sums (K, d) of the points of each center.
-
-    `norms` (n,) are the points' squared lengths. A chunk of points is read once for
-    both products.
-    """
-    own = centers.square().sum(1)[:, None]
-    sums, found = torch.zeros_like(centers), []
-    for part in points.split(CHUNK):
-        nearest = torch.addmm(own, centers, part.T, alpha=-2).min(0)
-        member = part.new_zeros(len(centers), len(part))
-        sums.addmm_(member.scatter_(0, nearest.indices[None], 1), part)
-        found.append(nearest)
-    labels = torch.cat([part.indices for part in found])
-    errors = torch.cat([part.values for part in found]) + norms
-    return labels, errors.clamp_min_(0), sums
-
-
 def means(sums: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """Means of the points with each label; a label without points keeps its center."""
     counts = torch.bincount(labels, minlength=len(centers))[:, None]
@@ -72,15 +56,80 @@ def means(sums: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
 
 
 def relocate_empty(
-    centers: Tensor, labels: Tensor, errors: Tensor, points: Tensor
+    centers: Tensor, labels: Tensor, points: Tensor
 ) -> tuple[Tensor, bool]:
     """Centers without points move to the points that are served worst."""
     empty = (torch.bincount(labels, minlength=len(centers)) == 0).nonzero()[:, 0]
+    if not len(empty):
+        return centers, False
+    errors = (points - centers[labels]).square().sum(1)
     worst = errors.topk(min(len(empty), len(errors)))
     useful = worst.values > 0
     centers = centers.clone()
     centers[empty[: len(useful)][useful]] = points[worst.indices[useful]]
     return centers, bool(useful.any())
+
+
+class Bounded(NamedTuple):
+    """Labels (n,), bounds of distances (n,) and sums (K, d) of the points of a center.
+
+    The own center is not farther than ``upper``, all others not nearer than ``lower``.
+    """
+
+    labels: Tensor
+    upper: Tensor
+    lower: Tensor
+    sums: Tensor
+
+
+def two_nearest(points: Tensor, norms: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
+    """Labels (n,) and distances (n,) to the nearest center and to the next one."""
+    own = centers.square().sum(1)[:, None]
+    near = torch.addmm(own, centers, points.T, alpha=-2)
+    first = near.min(0)
+    near.scatter_(0, first.indices[None], torch.inf)
+    upper, lower = (
+        (value + norms).clamp_min_(0).sqrt_() for value in (first.values, near.amin(0))
+    )
+    return first.indices, upper, lower
+
+
+def look(points: Tensor, norms: Tensor, centers: Tensor) -> Bounded:
+    """Look at every point.
+
+    `norms` (n,) are the points' squared lengths. A chunk of points is read once for
+    both products.
+    """
+    sums, found = torch.zeros_like(centers), []
+    for part, norm in zip(points.split(CHUNK), norms.split(CHUNK), strict=True):
+        found.append(two_nearest(part, norm, centers))
+        member = part.new_zeros(len(centers), len(part))
+        sums.addmm_(member.scatter_(0, found[-1][0][None], 1), part)
+    labels, upper, lower = (torch.cat(column) for column in zip(*found, strict=True))
+    return Bounded(labels, upper, lower, sums)
+
+
+def look_again(
+    state: Bounded, points: Tensor, norms: Tensor, centers: Tensor, shift: Tensor
+) -> Bounded:
+    """Look at the points whose bounds meet after centers moved by `shift` (K,).
+
+    The others keep their centers by the triangle inequality (Hamerly, 2010).
+    """
+    upper = state.upper + shift[state.labels]
+    lower = state.lower - shift.max()
+    doubtful = (upper * (1 + SLACK) >= lower).nonzero()[:, 0]
+    if len(doubtful) > MANY * len(points):
+        return look(points, norms, centers)
+    labels, sums = state.labels.clone(), state.sums.clone()
+    for rows in doubtful.split(CHUNK):
+        some, before = points[rows], labels[rows]
+        now, upper[rows], lower[rows] = two_nearest(some, norms[rows], centers)
+        left = (now != before).nonzero()[:, 0]
+        sums.index_add_(0, now[left], some[left])
+        sums.index_add_(0, before[left], some[left], alpha=-1)
+        labels[rows] = now
+    return Bounded(labels, upper, lower, sums)
 
 
 def lloyd(
@@ -93,20 +142,22 @@ def lloyd(
     norms = points.square().sum(1)
     middle = points.mean(0)
     limit = tol * float(norms.mean() - middle.square().sum()) / points.shape[1]
-    labels = torch.full((len(points),), -1, device=points.device)
-    n_iter = 0
+    state = look(points, norms, centers)
+    n_iter, still = 0, False
     while n_iter < max_iter:
         n_iter += 1
-        now, errors, sums = assign(points, norms, centers)
-        moved = means(sums, now, centers)
-        moved, relocated = relocate_empty(moved, now, errors, points)
-        still = torch.equal(now, labels) and not relocated
-        shift = (moved - centers).square().sum()
-        labels, centers = now, moved
-        if still or shift <= limit:
+        moved = means(state.sums, state.labels, centers)
+        moved, relocated = relocate_empty(moved, state.labels, points)
+        shift = (moved - centers).norm(dim=1)
+        centers = moved
+        if (still and not relocated) or shift.square().sum() <= limit:
             break
-    labels, errors, _ = assign(points, norms, centers)
-    return Clusters(centers, labels, errors, n_iter, n_iter < max_iter)
+        before = state.labels
+        state = look_again(state, points, norms, centers, shift)
+        still = torch.equal(before, state.labels)
+    last = look(points, norms, centers)
+    errors = last.upper.square()
+    return Clusters(centers, last.labels, errors, n_iter, n_iter < max_iter)
 
 
 def from_a_sample(
