@@ -13,9 +13,10 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 class FittedScenes:
     """Learned sprites and backgrounds as arrays, and how they came about.
 
-    ``arrays["sprites"]`` (K, C + 1, h, w) float32, appearance and alpha, and
-    ``arrays["backgrounds"]`` (M, C, H, W), in model units. ``loss`` is the mean
-    squared error per pixel and channel of the images of the last round.
+    ``arrays["sprites"]`` (K, C + 1, h, w) float32, appearance and alpha, which may
+    leave [0, 1] and is cut once drawn, so that edges are as steep as those of the
+    images, and ``arrays["backgrounds"]`` (M, C, H, W), in model units. ``loss`` is the
+    mean squared error per pixel and channel of the images of the last round.
     """
 
     spec: SceneSpec

@@ -27,7 +27,7 @@ class Search:
         Angles in the bank, where layers may be turned.
     scales : tuple of float, default=(0.46, 0.56, 0.68, 0.82, 1.0)
         Scales in the bank, where layers may be scaled, relative to the sprite.
-    refine_steps : int, default=3
+    refine_steps : int, default=5
         Gauss-Newton steps on the pose of a candidate.
     visible : float, default=0.4
         Share of its area that a candidate must show.
@@ -36,7 +36,7 @@ class Search:
         then from nothing with other preferences.
     replacements : int, default=3
         Attempts to replace two layers at once in images that stay poor.
-    poor : float, default=0.03
+    poor : float, default=0.015
         Squared error, relative to what the layers save, above which an image is
         searched again.
 
@@ -52,11 +52,11 @@ class Search:
     hypotheses: int = 2
     rotations: int = 12
     scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
-    refine_steps: int = 3
+    refine_steps: int = 5
     visible: float = 0.4
     restarts: int = 1
     replacements: int = 3
-    poor: float = 0.03
+    poor: float = 0.015
 
 
 @dataclass(frozen=True)

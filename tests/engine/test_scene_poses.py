@@ -265,3 +265,37 @@ def test_slopes_know_which_parameters_are_free():
     slopes = make_slopes(sprites, shifted, Search(), NO_BLUR)
     assert isinstance(slopes, Slopes)
     assert slopes.active == (0, 1, 3)
+
+
+def test_edges_that_leave_zero_and_one_are_cut_once_drawn():
+    soft = smooth_sprites(torch.float32).alpha[:, None]
+    steep = Sprites((soft - 0.5) * 3 + 0.5)
+    layers = TWO[1]
+    ink, alpha = draw(steep, layers, 24, 24).unbind(2)
+    plain = place(soft, layers.sprite, layers.pose, 24, 24)[:, :, 0]
+    inside = plain > 0.05  # outside of the frame there is nothing to make steeper
+    expected = ((plain - 0.5) * 3 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(alpha[inside], expected[inside], rtol=0, atol=1e-5)
+    assert torch.equal(ink, alpha)
+    assert float(alpha.max()) == 1
+    assert float(alpha.min()) == 0
+
+
+def test_jacobians_of_cut_edges_equal_finite_differences():
+    steps = (torch.arange(12.0).double() - 5.5) / 6
+    ramps = (4 * steps + steps[:, None]).expand(2, 12, 12)[:, None]  # far beyond [0, 1]
+    slopes = make_slopes(Sprites(ramps), SPEC, Search(), NO_BLUR)
+    centers = pixel_centers(24, 24, 1, ramps)
+    sprite = torch.tensor([[0, 1]])
+    pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4], [12.6, 11.2, -0.1, 2.0]]]).double()
+    inside = (centers - 12).norm(dim=1) < 3
+    found = draw_slopes(slopes, sprite, pose, centers)
+    for i in range(4):
+        step = torch.zeros(4, dtype=torch.float64)
+        step[i] = 1e-6
+        ahead = draw_slopes(slopes, sprite, pose + step, centers).alpha
+        behind = draw_slopes(slopes, sprite, pose - step, centers).alpha
+        expected = (ahead - behind)[..., inside] / 2e-6
+        jacobian = found.alpha_jacobian[:, :, i, inside]
+        torch.testing.assert_close(jacobian, expected, rtol=1e-5, atol=1e-5)
+    assert 0 < float((found.alpha[..., inside] == 1).double().mean()) < 0.8

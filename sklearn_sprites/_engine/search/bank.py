@@ -21,7 +21,7 @@ class Bank(NamedTuple):
 
     ``alpha``, ``ink`` and ``power`` are what the maps of an image are compared with,
     ``area`` (K * P,) the sum of alpha; ``pose`` (P, 2) log-scales and angles; ``mean``
-    the mean sprite at each scale, and ``mean_area`` its sums of alpha.
+    the mean sprite at every other scale, and ``mean_area`` its sums of alpha.
     """
 
     alpha: Tensor
@@ -78,7 +78,7 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
 
     def mean(filters: Tensor) -> Tensor:
         shape = (len(sprites.planes), turns, -1, tile, tile)
-        return filters.view(shape).mean((0, 1))
+        return filters.view(shape).mean((0, 1))[::2]
 
     mask = alpha.flatten(1)
     return Bank(

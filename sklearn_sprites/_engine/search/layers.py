@@ -22,7 +22,12 @@ HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
 
 class Sprites(NamedTuple):
-    """Sprites (K, 2, h, w): ink (gray appearance times alpha) and alpha."""
+    """Sprites (K, 2, h, w): ink (gray appearance times alpha) and alpha.
+
+    Or (K, 1, h, w), masks that are both. Their values may leave [0, 1], and are cut
+    once they are drawn: so edges are as steep as those of images, and at a place that
+    is known more exactly than to a pixel of the mask.
+    """
 
     planes: Tensor
 
@@ -34,12 +39,23 @@ class Sprites(NamedTuple):
     @property
     def alpha(self) -> Tensor:
         """(K, h, w)."""
-        return self.planes[:, 1]
+        return self.planes[:, -1]
 
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width."""
         return self.planes.shape[2], self.planes.shape[3]
+
+    def on_grid(self) -> "Sprites":
+        """Ink and alpha as far as the pixels of the sprites can show them."""
+        return Sprites(shown(self.planes, 1))
+
+
+def shown(planes: Tensor, dim: int) -> Tensor:
+    """Ink and alpha along a dimension, of drawn planes: masks are both, cut."""
+    if planes.shape[dim] == 2:
+        return planes
+    return planes.clamp(0, 1).repeat_interleave(2, dim)
 
 
 class Layers(NamedTuple):
@@ -95,7 +111,7 @@ def draw(
 ) -> Tensor:
     """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty."""
     planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns, side)
-    return planes * layers.on[..., None, None, None]
+    return shown(planes, 2) * layers.on[..., None, None, None]
 
 
 def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Picture:

@@ -9,16 +9,21 @@ shown.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.correlation import Filters
 from sklearn_sprites._engine.search.bank import coarse, make_bank
+from sklearn_sprites._engine.search.layers import Layers
 from sklearn_sprites._engine.search.posed import (
+    Draft,
     PoseSearcher,
     draft,
     make_pose_searcher,
+    sketch,
     sweep,
     tidied,
 )
@@ -26,9 +31,7 @@ from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
     choose,
-    find_layers,
     finished,
-    pruned,
     shifted,
 )
 
@@ -37,7 +40,17 @@ SMALL = 0.7  # share of the largest scale that small layers have
 AROUND = 0.15  # of a side: how far a residual is spread to find the worst place
 LEAVING = 2  # layers shown that are searched again
 
-Move = Callable[[Tensor, Found], Found]
+PROMISING = 1.05  # times the coarse objective that a draft may have to be finished
+
+
+class Proposal(NamedTuple):
+    """Layers that may be better, and whether (B,) they are worth finishing."""
+
+    layers: Layers
+    promising: Tensor
+
+
+Move = Callable[[Tensor, Found], Proposal]
 
 
 def objective(found: Found, penalty: float) -> Tensor:
@@ -56,9 +69,10 @@ def moves(searcher: Searcher) -> Iterator[Move]:
     posed = searcher.posed
     if not searcher.spec.n_layers:
         return
-    if posed is None:
+    if searcher.filters is not None:
         for rank in range(1, searcher.search.restarts + searcher.search.replacements):
-            yield _other_first(searcher, rank)
+            yield _other_first(searcher, searcher.filters, rank)
+    if posed is None:
         return
     spec, search = searcher.spec, posed.search
     fine = make_pose_searcher(
@@ -69,13 +83,13 @@ def moves(searcher: Searcher) -> Iterator[Move]:
     restarts = [cautious, small, small_only(cautious, searcher)]
     for turn in range(searcher.search.restarts):
         if turn == 0:
-            yield _again(searcher, fine)
+            yield _again(fine)
         else:
             way = restarts[(turn - 1) % len(restarts)]
-            yield _restart(searcher._replace(posed=way))
+            yield _restart(way)
     for turn in range(searcher.search.replacements):
         way = (posed, cautious, small)[turn % 3]
-        yield _replacement(searcher, way, turn // 2)
+        yield _replacement(way, turn // 2)
 
 
 def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
@@ -83,56 +97,83 @@ def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
     scales = posed.search.scales
     kept = tuple(s for s in scales if s <= SMALL * max(scales)) or scales
     search = replace(posed.search, scales=kept)
-    bank = make_bank(searcher.sprites, searcher.spec, search, posed.step)
+    bank = make_bank(searcher.sprites.on_grid(), searcher.spec, search, posed.step)
     return posed._replace(search=search, bank=bank)
 
 
 def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Found:
     """Try all moves on the images that are poor, in batches of one `size`."""
     for move in moves(searcher):
-        poor = is_poor(found, searcher).nonzero()[:, 0]
-        for part in poor.split(size) if len(poor) else ():
-            rows = part[torch.arange(size, device=part.device) % len(part)]
-            old = _take(found, rows)
-            new = move(images[rows], old)
+        rows, layers = _proposals(images, found, move, searcher, size)
+        every = torch.arange(len(rows), device=rows.device)
+        for part in every.split(size) if len(rows) else ():
+            kept, wrapped = rows[part], part[_wrapped(part, size)]
+            old = _take(found, rows[wrapped])
+            tried = Layers(*(values[wrapped] for values in layers))
+            new = finished(images[rows[wrapped]], tried, searcher)
             better = objective(new, searcher.penalty) < objective(old, searcher.penalty)
-            found = _put(found, part, choose(better, new, old))
+            found = _put(found, kept, choose(better, new, old))
     return found
 
 
-def _again(searcher: Searcher, posed: PoseSearcher) -> Move:
+def _wrapped(part: Tensor, size: int) -> Tensor:
+    """Positions in a part, as often as fill a batch."""
+    return torch.arange(size, device=part.device) % len(part)
+
+
+def _proposals(
+    images: Tensor, found: Found, move: Move, searcher: Searcher, size: int
+) -> tuple[Tensor, Layers]:
+    """Rows of images for which a move proposes layers, and these layers."""
+    poor = is_poor(found, searcher).nonzero()[:, 0]
+    rows, layers = [poor[:0]], [[values[:0] for values in found.layers]]
+    for part in poor.split(size) if len(poor) else ():
+        batch = part[_wrapped(part, size)]
+        proposal = move(images[batch], _take(found, batch))
+        good = proposal.promising[: len(part)].nonzero()[:, 0]
+        rows.append(part[good])
+        layers.append([values[good] for values in proposal.layers])
+    return torch.cat(rows), Layers(*map(torch.cat, zip(*layers, strict=True)))
+
+
+def _again(posed: PoseSearcher) -> Move:
     """Search every layer anew, from the layers as they are."""
 
-    def move(images: Tensor, found: Found) -> Found:
+    def move(images: Tensor, found: Found) -> Proposal:
         small = coarse(images, posed.step)
         start = draft(small, found.layers, posed)
-        order = torch.arange(searcher.spec.n_layers, device=images.device)
+        order = torch.arange(found.layers.on.shape[1], device=images.device)
         now = sweep(small, start, posed, order.expand(len(images), -1))
-        return finished(images, tidied(small, now, posed).layers, searcher)
+        return _proposal(tidied(small, now, posed), start, posed)
 
     return move
 
 
-def _restart(searcher: Searcher) -> Move:
-    return lambda images, _: find_layers(images, searcher)
+def _restart(posed: PoseSearcher) -> Move:
+    """Search all layers from nothing."""
+
+    def move(images: Tensor, found: Found) -> Proposal:
+        start = draft(coarse(images, posed.step), found.layers, posed)
+        now = sketch(images, posed, posed.search.sweeps)
+        return _proposal(now, start, posed)
+
+    return move
 
 
-def _other_first(searcher: Searcher, rank: int) -> Move:
+def _other_first(searcher: Searcher, filters: Filters, rank: int) -> Move:
     """Shifts searched from another first sprite."""
 
-    def move(images: Tensor, found: Found) -> Found:
-        if searcher.filters is None:
-            return found
-        layers = shifted(images, searcher, searcher.filters, rank)
-        return pruned(images, layers, searcher)
+    def move(images: Tensor, found: Found) -> Proposal:
+        layers = shifted(images, searcher, filters, rank)
+        return Proposal(layers, torch.ones_like(found.picture.error) > 0)
 
     return move
 
 
-def _replacement(searcher: Searcher, posed: PoseSearcher, rank: int) -> Move:
+def _replacement(posed: PoseSearcher, rank: int) -> Move:
     """Search anew the layers nearest to the place that is explained `rank`-th worst."""
 
-    def move(images: Tensor, found: Found) -> Found:
+    def move(images: Tensor, found: Found) -> Proposal:
         place = worst_place(images - found.picture.image, rank)
         far = (found.layers.pose[..., :2] - place[:, None]).norm(dim=2)
         far = torch.where(found.layers.on > 0, far, torch.inf)
@@ -141,11 +182,20 @@ def _replacement(searcher: Searcher, posed: PoseSearcher, rank: int) -> Move:
         spare = on.argmin(1, keepdim=True)  # the first that is empty now
         order = torch.cat([leaving, spare], 1)
         small = coarse(images, posed.step)
-        start = draft(small, found.layers._replace(on=on), posed)
-        now = tidied(small, sweep(small, start, posed, order), posed)
-        return finished(images, now.layers, searcher)
+        start = draft(small, found.layers, posed)
+        fewer = draft(small, found.layers._replace(on=on), posed)
+        now = tidied(small, sweep(small, fewer, posed, order), posed)
+        return _proposal(now, start, posed)
 
     return move
+
+
+def _proposal(now: Draft, start: Draft, posed: PoseSearcher) -> Proposal:
+    before, after = (
+        each.picture.error * posed.step**2 + posed.penalty * each.layers.on.sum(1)
+        for each in (start, now)
+    )
+    return Proposal(now.layers, after < PROMISING * before)
 
 
 def worst_place(residual: Tensor, rank: int) -> Tensor:

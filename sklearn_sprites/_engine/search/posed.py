@@ -16,6 +16,7 @@ from sklearn_sprites._engine.search.layers import (
     Sprites,
     no_layers,
     pick,
+    picture,
     settle,
     worth,
 )
@@ -48,7 +49,7 @@ def make_pose_searcher(
     step: int | None = None,
 ) -> PoseSearcher:
     """Prepare sprites, by default for the resolution that images are searched at."""
-    step = step or coarse_step(spec)
+    step, sprites = step or coarse_step(spec), sprites.on_grid()
     slopes = make_slopes(sprites, spec, search, step)
     alpha = slopes.planes[:, 0]
     ink = slopes.planes[:, 3] if spec.color == "gain" else alpha
@@ -119,7 +120,7 @@ def replace_layer(
     spec, row = searcher.spec, i[:, None]
     on = now.layers.on.scatter(1, row, 0.0)
     shown = now.drawn * on[..., None, None, None]
-    without = settle(images, shown, now.layers.over, spec, 1)
+    without = picture(images, shown, now.layers.over, spec)
     covered = 1 - (1 - without.alpha).prod(1)
     target = image_of(images, spec)
     wrong = (target - without.image).square().sum(1)
@@ -144,7 +145,7 @@ def replace_layer(
         on.scatter(1, row, one[:, None]),
         without.over,
     )
-    found = settle(images, drawn, layers.over, spec)
+    found = settle(images, drawn, layers.over, spec, 1)
     pixel = searcher.step**2
     before = now.picture.error * pixel + searcher.penalty * now.layers.on.sum(1)
     after = found.error * pixel + searcher.penalty * layers.on.sum(1)

@@ -37,11 +37,14 @@ class Slopes(NamedTuple):
     area: Tensor  # (K,) sum of alpha, in pixels
     active: tuple[int, ...]  # pose parameters that are free
     log_scales: tuple[float, float]
+    is_cut: bool  # whether alpha leaves [0, 1]
 
 
 def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> Slopes:
     """Derivatives of sprites, blurred as coarse pixels blur them."""
-    planes = sprites.planes if spec.color == "gain" else sprites.planes[:, 1:]
+    if step > 1:
+        sprites = sprites.on_grid()
+    planes = sprites.planes if spec.color == "gain" else sprites.planes[:, -1:]
     if step > 1:
         planes = F.avg_pool2d(F.pad(planes, (1,) * 4, mode="replicate"), 3, 1)
     h, w = planes.shape[-2:]
@@ -51,8 +54,14 @@ def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) ->
     both = torch.stack([planes, across, down], 2).flip(1)  # alpha first
     active = (0, 1) + (2,) * spec.has_scale + (3,) * spec.has_rotation
     low, high = min(search.scales) * SLACK[0], max(search.scales) * SLACK[1]
-    area = sprites.alpha.sum((1, 2))
-    return Slopes(both.flatten(1, 2), area, active, (math.log(low), math.log(high)))
+    alpha = sprites.alpha.clamp(0, 1)
+    return Slopes(
+        both.flatten(1, 2),
+        alpha.sum((1, 2)),
+        active,
+        (math.log(low), math.log(high)),
+        not torch.equal(alpha, sprites.alpha),
+    )
 
 
 class Views(NamedTuple):
@@ -120,6 +129,9 @@ def draw_slopes(slopes: Slopes, sprite: Tensor, pose: Tensor, centers: Tensor) -
         return torch.stack([rows[i] for i in slopes.active], 2)
 
     alpha, across, down = drawn[:, :, :3].unbind(2)
+    if slopes.is_cut:
+        inside = ((alpha > 0) & (alpha < 1)).to(alpha)
+        alpha, across, down = alpha.clamp(0, 1), across * inside, down * inside
     by_alpha = jacobian(across, down)
     if drawn.shape[2] == 3:
         return Drawn(alpha, alpha, by_alpha, by_alpha)

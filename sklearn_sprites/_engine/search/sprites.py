@@ -20,12 +20,16 @@ def alpha_on_black(ink: Tensor) -> Tensor:
 
 def with_alpha(ink: Tensor, spec: SceneSpec) -> Sprites:
     """Sprites from their ink (K, h, w)."""
-    alpha = ink if spec.color == "flat" else alpha_on_black(ink)
-    return Sprites(torch.stack([ink, alpha], 1))
+    if spec.color == "flat":
+        return Sprites(ink[:, None])
+    return Sprites(torch.stack([ink, alpha_on_black(ink)], 1))
 
 
 def published(sprites: Sprites, spec: SceneSpec) -> NDArray:
-    """Appearance in all channels and alpha, (K, C + 1, h, w) float32."""
+    """Appearance in all channels and alpha, (K, C + 1, h, w) float32.
+
+    The alpha of masks may leave [0, 1], see :class:`Sprites`.
+    """
     ink, alpha = sprites.ink, sprites.alpha
     shade = torch.where(alpha > 0, ink / alpha.clamp_min(1e-6), 0)
     if spec.color == "flat":
@@ -38,9 +42,10 @@ def received(arrays: NDArray, spec: SceneSpec, device: str) -> Sprites:
     """The inverse of :func:`published`; an appearance in colors becomes gray."""
     values = torch.from_numpy(np.array(arrays, dtype=np.float32)).to(device)
     alpha = values[:, -1]
+    if spec.color == "flat":
+        return Sprites(alpha[:, None])
     shade = values[:, :-1].mean(1)
-    ink = alpha if spec.color == "flat" else shade * alpha
-    return Sprites(torch.stack([ink, alpha], 1))
+    return Sprites(torch.stack([shade * alpha, alpha], 1))
 
 
 def pooled(arrays: NDArray, side: int) -> NDArray:

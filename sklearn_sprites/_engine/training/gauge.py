@@ -13,8 +13,11 @@ ZOOM = (0.9, 1.1)  # in one round
 
 
 def sharpened(masks: Tensor, contrast: float) -> Tensor:
-    """Masks with steeper edges: poses that are a little off blur their mean."""
-    return ((masks - 0.5) * contrast + 0.5).clamp(0, 1)
+    """Masks with steeper edges, which leave [0, 1].
+
+    Poses that are a little off blur their mean.
+    """
+    return (masks - 0.5) * contrast + 0.5
 
 
 def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:

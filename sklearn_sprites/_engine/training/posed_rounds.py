@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.layers import Layers, draw, picture
+from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
 from sklearn_sprites._engine.training.gauge import gauged, sharpened
@@ -26,14 +26,14 @@ TRUSTED = 25.0  # times the penalty that a layer saves before it teaches
 CLEAR = 2e-3  # mean squared error of an image that teaches
 DISC = 0.72  # radius of the first sprite, in halves of its side
 DISC_SCALES = (0.36, 0.46, 0.58, 0.72, 0.9)
-CONTRASTS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of edges, tried in every round
+CONTRASTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # of edges, tried in every round
 EXAMPLES = 64  # images on which they are tried
 WINDOWS = 500  # from which first sprites are made, at most
 CLEAREST = 0.7  # share of the windows that are used
 
 
 class PosedLearner:
-    """Masks (K, h, w), and sums of what rounds saw of them."""
+    """Masks (K, h, w), sums of what rounds saw of them, and how steep edges are."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class PosedLearner:
         self.draws = draws
         self.given = None if given is None else received(given, spec, device).alpha
         self.masks = torch.zeros(0)
+        self.contrast = 1.0
         self.sums = torch.zeros(0)
 
     def begin(self, images: Tensor) -> None:
@@ -66,9 +67,7 @@ class PosedLearner:
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve the masks."""
         quick = replace(self.settings.search, restarts=0, replacements=0)
-        searcher = make_searcher(
-            self.spec, quick, self.penalty, with_alpha(self.masks, self.spec)
-        )
+        searcher = make_searcher(self.spec, quick, self.penalty, self.sprites())
         sides = (self.spec.sprite_height, self.spec.sprite_width)
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
@@ -84,29 +83,40 @@ class PosedLearner:
             if len(examples) * BATCH < EXAMPLES:
                 examples.append((x, found.layers))
         self.sums = sums
-        mask = (sums[:, 0] + PRIOR * self.masks) / (sums[:, 1] + PRIOR)
-        self.masks = sharpest(gauged(mask.clamp(0, 1), self.spec), examples, self.spec)
+        prior = PRIOR * self.masks.clamp(0, 1)
+        mask = (sums[:, 0] + prior) / (sums[:, 1] + PRIOR)
+        self.masks = gauged(mask.clamp(0, 1), self.spec)
+        self.contrast = steepness(self.masks, examples, self.spec)
         return error / images.numel()
+
+    def sprites(self) -> Sprites:
+        """The masks with their edges."""
+        return steep(self.masks, self.contrast, self.spec)
 
     def published(self) -> NDArray:
         """Sprites (K, C + 1, h, w)."""
-        return published(with_alpha(self.masks, self.spec), self.spec)
+        return published(self.sprites(), self.spec)
 
 
-def sharpest(
+def steep(masks: Tensor, contrast: float, spec: SceneSpec) -> Sprites:
+    """Sprites with steeper edges."""
+    masks = sharpened(masks, contrast)
+    return with_alpha(masks if spec.color == "flat" else masks.clamp(0, 1), spec)
+
+
+def steepness(
     masks: Tensor, examples: list[tuple[Tensor, Layers]], spec: SceneSpec
-) -> Tensor:
-    """Masks with edges as steep as explains example images best."""
-    best, least = masks, math.inf
+) -> float:
+    """The contrast of edges that explains example images best."""
+    best, least = 1.0, math.inf
     for contrast in CONTRASTS:
-        steep = sharpened(masks, contrast)
-        sprites, error = with_alpha(steep, spec), 0.0
+        sprites, error = steep(masks, contrast, spec), 0.0
         for x, layers in examples:
             drawn = draw(sprites, layers, spec.height, spec.width)
             found = picture(x, drawn, layers.over, spec)
             error += float(found.error.double().sum())
         if error < least:
-            best, least = steep, error
+            best, least = contrast, error
     return best
 
 
