@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.settings import (
     ClonePerturb,
     ConstantSprites,
@@ -49,6 +50,7 @@ PROJECTIVE = ("color", "projective")
 RICH = ("color", "projective", "thin_plate_spline")
 
 BORDER = "Outside of a sprite lies its border, not zeros."
+PROJECTIVE_POSES = "Sprites add similarities to the pose of a layer, not homographies."
 WINDOW = "Squared errors count the same in every pixel, without a Gaussian window."
 
 
@@ -154,6 +156,87 @@ CLUSTERING: Mapping[str, Configuration] = MappingProxyType(
         ),
         "instagram_layered": _layered(
             PROJECTIVE, (0, 100), 700, 850, 250, 20.0, 40, 32, "resnet18"
+        ),
+    }
+)
+
+
+LAMBDA = 1e-4  # penalty of a layer, per value of the image
+
+
+def _scenes(
+    n_sprites: int,
+    n_layers: int,
+    side: int,
+    sprite_size: int,
+    mask_width: float,
+    max_epochs: int,
+    check: int,
+    *differs: str,
+    background: str | float | None = None,
+    **regression: Any,
+) -> Configuration:
+    """Several objects: DTI-Sprites. Sprites fill half of an image at first."""
+    is_layered = background is not None
+    parameters = {
+        "n_sprites": n_sprites,
+        "n_layers": n_layers,
+        "n_backgrounds": int(is_layered),
+        "background": "image" if is_layered else "auto",
+        "sprite_size": sprite_size,
+        "transformations": ("similarity",) if is_layered else ("translation", "scale"),
+        "color": "gain",
+        "order": "predict" if is_layered else "depth",
+        "localizer": Regression(
+            color="predict",
+            background=background,
+            per_sprite=is_layered,
+            first_scale=side / 2 / sprite_size,
+            mask_noise=0.4,
+            empty=is_layered,
+            reassignment=ClonePerturb(check=check, threshold=0.2, noise=1e-4),
+            batch_size=32,
+            learning_rate=1e-4,
+            stops=False,
+            **regression,
+        ),
+        "penalty": LAMBDA * side * side * 3 if is_layered else "auto",
+        "init": ConstantSprites(0.9, mask_width),
+        "max_rounds": max_epochs,
+    }
+    source = f"{DTI_SPRITES}; supplementary material, section C, official configuration"
+    return Configuration(source, parameters, differs)
+
+
+SCENES: Mapping[str, Configuration] = MappingProxyType(
+    {
+        "tetrominoes": _scenes(
+            *(19, 3, 35, 24, 5.0, 210, 50),
+            encoder="resnet32",
+            sweeps=1,
+            freeze=1,
+            drops=(100, 200),
+        ),
+        "multi_dsprites": _scenes(
+            *(3, 5, 64, 28, 7.0, 510, 100),
+            background=0.5,
+            encoder="resnet32",
+            pool=4,
+            joins=20,
+            sweeps=3,
+            freeze=10,
+            drops=(250, 500),
+        ),
+        "clevr6": _scenes(
+            *(6, 6, 128, 40, 10.0, 450, 250),
+            PROJECTIVE_POSES,
+            background="mean",
+            encoder="resnet18",
+            pool=2,
+            joins=150,
+            sweeps=3,
+            freeze=40,
+            drops=(250, 400),
         ),
     }
 )

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklearn_sprites import ClonePerturb, ConstantSprites, Milestones, SpriteClustering
-from sklearn_sprites._papers import CLUSTERING
+from sklearn_sprites import (
+    ClonePerturb,
+    ConstantSprites,
+    LayeredSpriteDecomposition,
+    Milestones,
+    Regression,
+    SpriteClustering,
+)
+from sklearn_sprites._papers import CLUSTERING, SCENES
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -33,6 +40,30 @@ gtsrb8         col-proj-tps 100,350   128 1e-3 600   700   25  8  resnet32 5
 svhn_layered   col-proj-tps 10,35     128 1e-3 50    55    100 10 resnet32 8
 weizmann_horse col-proj-tps 3000,8000 32  1e-3 14000 15000 300 1  resnet18 20
 instagram_layered col-proj  100       32  1e-3 700   850   250 40 resnet18 20
+"""
+# Scenes, one line for each quantity, as the supplement's table has them.
+SETS = """
+set             tetrominoes  multi_dsprites  clevr6
+image           35           64              128
+sprites         19           3               6
+layers          3            5               6
+backgrounds     0            1               1
+lambda          -            1e-4            1e-4
+occlusion       fixed        pred            pred
+encoder         resnet32     resnet32        resnet18
+pool            1            4               2
+sprite_seq      id           id-sim          id-proj
+milestone       0            20              150
+freeze          1            10              40
+size            24           28              40
+mask            5            7               10
+background      -            0.5             mean
+batch           32           32              32
+rate            1e-4         1e-4            1e-4
+drops           100,200      250,500         250,400
+epochs          210          510             450
+check           50           100             250
+sweeps          1            3               3
 """
 WORDS = {
     "aff": "affine",
@@ -172,3 +203,75 @@ def test_constant_sprites_lie_under_a_gaussian_of_the_width_asked_for():
     np.testing.assert_allclose(
         model.sprites_[0, :, :, 1], np.outer(line, line), atol=1e-6
     )
+
+
+def scene_sets():
+    """Name -> quantity -> word."""
+    table = rows(SETS)
+    columns = [
+        dict(zip([r[0] for r in table], c, strict=True))
+        for c in zip(*(r[1:] for r in table), strict=True)
+    ]
+    return {column["set"]: column for column in columns}
+
+
+@pytest.mark.parametrize("name", scene_sets())
+def test_scenes_are_configured_as_published(name):
+    want = scene_sets()[name]
+    found = LayeredSpriteDecomposition.from_paper(name).get_params()
+    side, has_background = int(want["image"]), want["backgrounds"] == "1"
+    regression = Regression(
+        encoder=want["encoder"],
+        pool=int(want["pool"]),
+        color="predict",
+        background={"-": None, "0.5": 0.5, "mean": "mean"}[want["background"]],
+        per_sprite=want["sprite_seq"] != "id",
+        joins=int(want["milestone"]),
+        first_scale=side / 2 / int(want["size"]),
+        freeze=int(want["freeze"]),
+        mask_noise=0.4,
+        selection="greedy",
+        sweeps=int(want["sweeps"]),
+        empty=want["lambda"] != "-",
+        reassignment=ClonePerturb(int(want["check"]), 0.2, 1e-4),
+        batch_size=int(want["batch"]),
+        learning_rate=float(want["rate"]),
+        drops=tuple(int(drop) for drop in want["drops"].split(",")),
+        factor=0.1,
+        stops=False,
+    )
+    expected = {
+        "n_sprites": int(want["sprites"]),
+        "n_layers": int(want["layers"]),
+        "n_backgrounds": int(want["backgrounds"]),
+        "sprite_size": int(want["size"]),
+        "color": "gain",
+        "order": {"fixed": "depth", "pred": "predict"}[want["occlusion"]],
+        "init": ConstantSprites(0.9, float(want["mask"])),
+        "max_rounds": int(want["epochs"]),
+        "localizer": regression,
+    }
+    assert {key: found[key] for key in expected} == expected
+    if has_background:
+        assert found["background"] == "image"
+        per_value = found["penalty"] / (3 * side**2)
+        assert per_value == pytest.approx(float(want["lambda"]))
+    assert set(scene_sets()) == set(SCENES)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_configuration_of_scenes_fits_two_epochs(name):
+    X = np.random.default_rng(0).random((8, 14, 14, 3)).astype(np.float32)
+    model = LayeredSpriteDecomposition.from_paper(
+        name, sprite_size=6, max_rounds=2, random_state=0
+    ).fit(X)
+    assert len(model.loss_curve_) == 2
+    assert model.predict(X).shape == (8, 14, 14)
+    again = model.decompose(X)
+    np.testing.assert_array_equal(again.sprite, model.decomposition_.sprite)
+    assert model.decomposition_.shown.all() or name != "tetrominoes"
+
+
+def test_an_unknown_set_of_scenes_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"knows no 'clevr'.*clevr6, multi_dsprites"):
+        LayeredSpriteDecomposition.from_paper("clevr")
