@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sklearn_sprites._clustering import SpriteClustering
     from sklearn_sprites._decomposition import LayeredSpriteDecomposition
     from sklearn_sprites._engine.regression_settings import Regression
-    from sklearn_sprites._engine.scene_settings import Search
+    from sklearn_sprites._engine.scene_settings import Distilled, Search
     from sklearn_sprites._engine.settings import (
         ClonePerturb,
         ConstantSprites,
@@ -36,6 +36,7 @@ __all__ = [
     "ConstantSprites",
     "Decomposition",
     "DecompositionDisplay",
+    "Distilled",
     "LayeredSpriteDecomposition",
     "Milestones",
     "ReconstructionDisplay",
@@ -57,6 +58,7 @@ _HOMES = {
     "ConstantSprites": "sklearn_sprites._engine.settings",
     "Decomposition": "sklearn_sprites._scenes",
     "DecompositionDisplay": "sklearn_sprites.display",
+    "Distilled": "sklearn_sprites._engine.scene_settings",
     "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
     "Milestones": "sklearn_sprites._engine.settings",
     "ReconstructionDisplay": "sklearn_sprites.display",

@@ -16,7 +16,7 @@ from sklearn_sprites._base import AbstractSpriteEstimator
 from sklearn_sprites._callbacks import Progress, with_callbacks
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
-from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_settings import Distilled, SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import (
     BACKGROUND_COLORS,
     COLORS,
@@ -106,8 +106,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` only, predicted for each pair.
-    localizer : {"search", "regression"}, Search or Regression, default="search"
-        How layers are found in an image: see :class:`Search` and :class:`Regression`.
+    localizer : {"search", "distilled", "regression"}, Search, Distilled or \
+            Regression, default="search"
+        How layers are found in an image: by search, see :class:`Search`; guessed by a
+        network that has learned from search, see :class:`Distilled`; or regressed by
+        one that is trained by gradient, see :class:`Regression`.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
         values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
@@ -233,7 +236,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         "transformations": [StrOptions({"auto"}), tuple, list],
         "color": [StrOptions({"auto", *COLORS})],
         "order": [StrOptions(set(ORDERS))],
-        "localizer": [StrOptions(set(LOCALIZERS)), Search, Regression],
+        "localizer": [StrOptions(set(LOCALIZERS)), Search, Distilled, Regression],
         "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "init": [StrOptions({"windows"}), ConstantSprites, "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -261,7 +264,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         transformations: str | tuple[str, ...] = "auto",
         color: str = "auto",
         order: str = "solve",
-        localizer: str | Search | Regression = "search",
+        localizer: str | Search | Distilled | Regression = "search",
         penalty: str | float = "auto",
         init: str | NDArray = "windows",
         n_init: int = 1,
@@ -590,12 +593,16 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         return FittedScenes(self._scene_spec(), self._arrays, self._final_loss())
 
     def _build_predictor(self, device: str) -> Any:
-        search, penalty = Search(**self._search["search"]), self._search["penalty"]
-        regression = self._search["regression"]
-        if regression is not None:
-            regression = Regression.from_dict(regression)
-        fitted = self._fitted_scenes()
-        return build_predictor(fitted, search, regression, penalty, device)
+        kept = self._search
+        regression, taught = kept["regression"], kept["distilled"]
+        return build_predictor(
+            self._fitted_scenes(),
+            Search(**kept["search"]),
+            None if regression is None else Regression.from_dict(regression),
+            None if taught is None else Distilled.from_dict(taught),
+            kept["penalty"],
+            device,
+        )
 
     def _describe(self, X: Any) -> SceneJob:
         """Turn parameters and images into what learning needs, or refuse them."""
@@ -628,13 +635,14 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
     def _settings(self) -> SceneSettings:
         """Parameters of learning as the engine wants them."""
-        search, regression = check_localizer(
+        search, regression, taught = check_localizer(
             self.localizer, self.order, self.n_backgrounds
         )
         count = self.images_per_round
         return SceneSettings(
             search=search,
             regression=regression,
+            distilled=taught,
             penalty=self.penalty,
             max_rounds=int(self.max_rounds),
             images_per_round=None if isinstance(count, str) else int(count),

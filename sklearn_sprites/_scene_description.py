@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
-from sklearn_sprites._engine.scene_settings import Search
+from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
-LOCALIZERS: dict[str, Search | Regression] = {
+LOCALIZERS: dict[str, Search | Distilled | Regression] = {
     "search": Search(),
+    "distilled": Distilled(),
     "regression": Regression(),
 }
 
@@ -61,24 +62,26 @@ def describe_scenes(
 
 
 def check_localizer(
-    localizer: str | Search | Regression, order: str, n_backgrounds: int
-) -> tuple[Search, Regression | None]:
+    localizer: str | Search | Distilled | Regression, order: str, n_backgrounds: int
+) -> tuple[Search, Regression | None, Distilled | None]:
     """How layers are found; refuses what the localizer cannot do."""
     if isinstance(localizer, str):
         localizer = LOCALIZERS[localizer]
-    if isinstance(localizer, Search):
+    if isinstance(localizer, Search | Distilled):
         if order == "predict":
             raise ValueError(
                 "order='predict' needs a network; use localizer='regression', or "
                 "order='solve'."
             )
-        return localizer, None
+        if isinstance(localizer, Distilled):
+            return localizer.search, None, localizer
+        return localizer, None, None
     if n_backgrounds > 1:
         raise ValueError(
             f"localizer={localizer!r} knows one background, but n_backgrounds="
             f"{n_backgrounds}; use localizer='search', or n_backgrounds=1."
         )
-    return Search(), localizer
+    return Search(), localizer, None
 
 
 def scene_background(params: dict[str, Any], batch: NDArray) -> str:

@@ -181,9 +181,11 @@ def model_attributes(
     """What an estimator needs to predict, and what describes its sprites."""
     order = np.arange(fitted.spec.n_sprites) if order is None else order
     settings, regression = job.settings, job.settings.regression
+    taught = job.settings.distilled if fitted.network else None
     search = {
         "search": asdict(settings.search),
         "regression": None if regression is None else regression.to_dict(),
+        "distilled": None if taught is None else taught.to_dict(),
         "penalty": job.penalty,
     }
     return {

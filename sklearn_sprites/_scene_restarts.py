@@ -12,6 +12,7 @@ from sklearn_sprites._callbacks import Progress
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
 from sklearn_sprites._engine.scene_settings import (
+    Distilled,
     SceneSettings,
     Search,
     resolve_penalty,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sklearn_sprites._engine.scene_inference import ScenePredictor
 
     Predictor = ScenePredictor | RegressionPredictor
+
+DISTILLATION = 1  # key of the seed of a network
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def build_predictor(
     fitted: FittedScenes,
     search: Search,
     regression: Regression | None,
+    taught: Distilled | None,
     penalty: float,
     device: str,
 ) -> "Predictor":
@@ -81,7 +85,7 @@ def build_predictor(
         return RegressionPredictor(fitted, regression, penalty, device)
     from sklearn_sprites._engine.scene_inference import ScenePredictor
 
-    return ScenePredictor(fitted, search, penalty, device)
+    return ScenePredictor(fitted, search, penalty, device, taught)
 
 
 def solve_restarts(
@@ -97,6 +101,8 @@ def solve_restarts(
     objectives = [np.inf if s is None else s.objective for s in solutions]
     best = solutions[int(np.argmin(objectives))]
     assert best is not None, "run_restarts raises where nothing was learned"
+    if job.settings.distilled is not None:
+        best = _distilled(best, job, job.settings.distilled)
     return best, _table(restarts, solutions, job)
 
 
@@ -124,15 +130,32 @@ def _learn(
     )
 
 
-def _solution(fitted: FittedScenes, job: SceneJob) -> Solution:
+def _solution(
+    fitted: FittedScenes, job: SceneJob, taught: Distilled | None = None
+) -> Solution:
     settings = job.settings
     predictor = build_predictor(
-        fitted, settings.search, settings.regression, job.penalty, job.device
+        fitted, settings.search, settings.regression, taught, job.penalty, job.device
     )
     record = predictor.decompose(job.batch)
     n_shown = int((record.sprite >= 0).sum())
     objective = float(record.error.sum(dtype=np.float64)) + job.penalty * n_shown
     return Solution(fitted, predictor, record, objective)
+
+
+def _distilled(best: Solution, job: SceneJob, settings: Distilled) -> Solution:
+    """The same sprites, whose layers a network guesses that has learned from search."""
+    from sklearn_sprites._engine.models.scene_build import arrays_of
+    from sklearn_sprites._engine.scene_inference import ScenePredictor
+    from sklearn_sprites._engine.training.scene_teaching import distilled, lesson_of
+
+    predictor = best.predictor
+    assert isinstance(predictor, ScenePredictor), "a search teaches"
+    searcher, views = predictor.searcher, predictor.views(job.batch)
+    lesson = lesson_of(views, best.record, job.spec.reduction)
+    seed = np.random.SeedSequence(job.seeds[0].entropy, spawn_key=(DISTILLATION,))
+    network = distilled(lesson, searcher.sprites, searcher.spec, settings, seed)
+    return _solution(best.fitted.with_network(arrays_of(network)), job, settings)
 
 
 def _table(

@@ -8,6 +8,7 @@ from sklearn.utils import get_tags
 
 from sklearn_sprites import (
     ConstantSprites,
+    Distilled,
     LayeredSpriteDecomposition,
     Regression,
     Search,
@@ -31,6 +32,7 @@ CONFIGURATIONS = {
         "localizer": Regression(batch_size=64),
         "init": ConstantSprites(),
     },
+    "a network": {**TWO, "localizer": Distilled(steps=2, batch_size=4)},
 }
 ON_THEMSELVES = [
     checks.check_param_validation,

@@ -13,19 +13,44 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_sprites._engine.models.scene_build import build_guesser, with_arrays
 from sklearn_sprites._engine.ops.ground import TERMS, lit
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
-from sklearn_sprites._engine.scene_settings import Search
+from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
+from sklearn_sprites._engine.search.guesses import exact, guessed
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
 from sklearn_sprites._engine.search.moves import improved, joined
-from sklearn_sprites._engine.search.scene import Found, find_layers, make_searcher
+from sklearn_sprites._engine.search.scene import (
+    Found,
+    Searcher,
+    find_layers,
+    make_searcher,
+)
 from sklearn_sprites._engine.search.sprites import pooled, received
 
 BATCH = 16
+GUESSED = 64  # images in a batch that a network looks at
 CHUNK = 16 * BATCH  # images whose layers are in memory at once
+
+
+class Guesser:
+    """Layers of views by a network, made exact."""
+
+    def __init__(
+        self, arrays: dict[str, NDArray], searcher: Searcher, settings: Distilled
+    ) -> None:
+        some = torch.Generator().manual_seed(0)  # every weight is overwritten
+        network = with_arrays(build_guesser(searcher.spec, settings, some), arrays)
+        self.network = network.to(searcher.sprites.planes.device).eval()
+        self.searcher, self.polish = searcher, settings.polish
+
+    def __call__(self, views: Tensor) -> Found:
+        """The layers of a batch."""
+        layers = guessed(views, self.network(views), self.searcher)
+        return exact(views, layers, self.searcher, self.polish)
 
 
 class ScenePredictor:
@@ -41,10 +66,17 @@ class ScenePredictor:
         What a layer must save, in squared error summed over an image.
     device : str
         Where to compute.
+    guesses : Distilled or None, default=None
+        What the network of `fitted` was made by; it guesses layers then.
     """
 
     def __init__(
-        self, fitted: FittedScenes, search: Search, penalty: float, device: str
+        self,
+        fitted: FittedScenes,
+        search: Search,
+        penalty: float,
+        device: str,
+        guesses: Distilled | None = None,
     ) -> None:
         self.spec, self.device = fitted.spec, device
         with isolated(grad=False):
@@ -54,6 +86,10 @@ class ScenePredictor:
             self.sprites = received(fitted.sprites, fitted.spec, device)
             self.pictures = torch.from_numpy(np.array(fitted.backgrounds)).to(device)
             self.small_pictures = F.avg_pool2d(self.pictures, side)
+            self.guesser: Guesser | None = None
+            if guesses is not None:
+                self.guesser = Guesser(fitted.network, self.searcher, guesses)
+            self.size = BATCH if guesses is None else GUESSED
 
     def decompose(self, images: NDArray) -> LayerRecord:
         """The layers of images (n, C, H, W) float32, in model units."""
@@ -65,21 +101,34 @@ class ScenePredictor:
             whole = LayerRecord.concatenate(parts)
         return whole.take(slice(0, len(images)))
 
+    def views(self, images: NDArray) -> Tensor:
+        """Images as they are searched, (n, D, H', W'), on the CPU."""
+        with isolated(grad=False):
+            parts = [self._views(batch)[0].cpu() for batch in self._batches(images)]
+        return torch.cat(parts)[: len(images)]
+
+    def _views(self, batch: Tensor) -> tuple[Tensor, Ground | None]:
+        """One batch as it is searched, and the ground where it is a picture."""
+        inner = self.searcher.spec
+        if not inner.has_picture:
+            return batch, None
+        small = F.avg_pool2d(batch, self.spec.reduction)
+        ground = find_ground(small, self.small_pictures, inner)
+        return make_views(small, ground, inner), ground
+
     def _find(self, images: NDArray) -> LayerRecord:
         """The layers of a chunk of images, padded to whole batches."""
         batches = list(self._batches(images))
-        inner, side = self.searcher.spec, self.spec.reduction
-        if not inner.has_picture:
-            found = joined([find_layers(batch, self.searcher) for batch in batches])
-            return self._record(
-                improved(torch.cat(batches), found, self.searcher, BATCH)
-            )
-        small = [F.avg_pool2d(batch, side) for batch in batches]
-        grounds = [find_ground(each, self.small_pictures, inner) for each in small]
-        views = [make_views(*pair, inner) for pair in zip(small, grounds, strict=True)]
+        pairs = [self._views(batch) for batch in batches]
+        record = self._record(self._found([views for views, _ in pairs]))
+        grounds = [ground for _, ground in pairs if ground is not None]
+        return self._completed(record, grounds, batches) if grounds else record
+
+    def _found(self, views: list[Tensor]) -> Found:
+        if self.guesser is not None:
+            return joined([self.guesser(view) for view in views])
         found = joined([find_layers(view, self.searcher) for view in views])
-        found = improved(torch.cat(views), found, self.searcher, BATCH)
-        return self._completed(self._record(found), grounds, batches)
+        return improved(torch.cat(views), found, self.searcher, BATCH)
 
     def _completed(
         self, record: LayerRecord, grounds: list[Ground], batches: list[Tensor]
@@ -98,8 +147,9 @@ class ScenePredictor:
             background_light=light[..., 1:].copy(),
         )
         errors = []
-        for start, batch in zip(range(0, count, BATCH), batches, strict=True):
-            drawn = self._draw(record.take(slice(start, start + BATCH)))[0]
+        starts = range(0, count, self.size)
+        for start, batch in zip(starts, batches, strict=True):
+            drawn = self._draw(record.take(slice(start, start + self.size)))[0]
             errors.append(np.square(batch.cpu().numpy() - drawn).sum((1, 2, 3)))
         return replace(record, error=np.concatenate(errors))
 
@@ -117,9 +167,9 @@ class ScenePredictor:
         return Rendered(*columns)
 
     def _batches(self, images: NDArray) -> Iterator[Tensor]:
-        shape = (BATCH, *images.shape[1:])
-        for start in range(0, max(len(images), 1), BATCH):
-            part = images[start : start + BATCH]
+        shape = (self.size, *images.shape[1:])
+        for start in range(0, max(len(images), 1), self.size):
+            part = images[start : start + self.size]
             batch = np.zeros(shape, np.float32)
             batch[: len(part)] = part
             yield torch.from_numpy(batch).to(self.device)

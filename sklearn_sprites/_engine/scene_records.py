@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
+GUESSER = "guesser."
+
 
 @dataclass(frozen=True)
 class FittedScenes:
@@ -35,6 +37,20 @@ class FittedScenes:
     def backgrounds(self) -> NDArray:
         """Backgrounds, (M, C, H, W), in model units."""
         return self.arrays["backgrounds"]
+
+    @property
+    def network(self) -> dict[str, NDArray]:
+        """Parameters of a network that guesses layers; empty where there is none."""
+        return {
+            name.removeprefix(GUESSER): values
+            for name, values in self.arrays.items()
+            if name.startswith(GUESSER)
+        }
+
+    def with_network(self, arrays: dict[str, NDArray]) -> "FittedScenes":
+        """The same with a network."""
+        named = {GUESSER + name: values for name, values in arrays.items()}
+        return replace(self, arrays={**self.arrays, **named})
 
     def reordered(self, order: NDArray) -> "FittedScenes":
         """The same with its sprites in another order."""

@@ -1,6 +1,7 @@
 """How scenes are searched and their sprites learned: frozen settings."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sklearn_sprites._engine.regression_settings import Regression
 
@@ -59,6 +60,92 @@ class Search:
     poor: float = 0.015
 
 
+RANGES = {
+    "search": "is no Search",
+    "steps": "is below 1",
+    "batch_size": "is below 2",
+    "drawn": "is not between 0 and 1",
+    "learning_rate": "is not positive",
+    "angles": "is below 1",
+    "polish": "is negative",
+}
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """How a network learns to guess what search finds, for quick predictions.
+
+    Sprites are learned by search. Then a small convolutional network learns the layers
+    that search found in the images, and those of further scenes, drawn from the same
+    sprites, places and colors. To predict, it looks at an image once: the peaks of a
+    heat map are the layers, features at a peak tell sprite and pose. Colors and order
+    are solved, poses are polished, and layers that do not pay are dropped, as by
+    search.
+
+    Parameters
+    ----------
+    search : Search, default=Search()
+        The search that teaches.
+    steps : int, default=1500
+        Steps of the optimizer, Adam.
+    batch_size : int, default=64
+        Images per step.
+    drawn : float, default=0.5
+        Share of a batch that is drawn instead of taken from the images.
+    learning_rate : float, default=3e-3
+        Largest step size; it grows for some steps and shrinks in a cosine.
+    angles : int, default=12
+        Angles between which the network chooses before it tells the rest, where layers
+        may be turned.
+    polish : int, default=2
+        Gauss-Newton steps on the poses that the network guesses; none where layers are
+        only moved on black, by whole pixels.
+
+    Examples
+    --------
+    >>> from sklearn_sprites import Distilled
+    >>> Distilled(steps=3000).batch_size
+    64
+    """
+
+    search: Search = field(default_factory=Search)
+    steps: int = 1500
+    batch_size: int = 64
+    drawn: float = 0.5
+    learning_rate: float = 3e-3
+    angles: int = 12
+    polish: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        checks = {
+            "search": isinstance(self.search, Search),
+            "steps": self.steps >= 1,
+            "batch_size": self.batch_size >= 2,
+            "drawn": 0 <= self.drawn <= 1,
+            "learning_rate": self.learning_rate > 0,
+            "angles": self.angles >= 1,
+            "polish": self.polish >= 0,
+        }
+        for name, is_valid in checks.items():
+            if not is_valid:
+                raise ValueError(f"{name}={getattr(self, name)!r} {RANGES[name]}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Distilled":
+        """The inverse of :meth:`to_dict`."""
+        return cls(**{**values, "search": Search(**values["search"])})
+
+    @property
+    def n_drawn(self) -> int:
+        """Scenes of a batch that are drawn."""
+        return round(self.drawn * self.batch_size)
+
+
 @dataclass(frozen=True)
 class SceneSettings:
     """Everything that learning sprites from scenes needs besides images and seed.
@@ -72,6 +159,7 @@ class SceneSettings:
 
     search: Search = field(default_factory=Search)
     regression: Regression | None = None
+    distilled: Distilled | None = None
     penalty: float | str = "auto"
     max_rounds: int = 40
     images_per_round: int | None = None

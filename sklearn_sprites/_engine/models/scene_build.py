@@ -10,7 +10,10 @@ from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
 from sklearn_sprites._engine.modules.maps import build_maps
 from sklearn_sprites._engine.modules.peaks import FINER, PeakMaps
+from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import SceneSpec
+
+N_FEATURES = 64  # of a small network
 
 
 def build_attention(
@@ -37,10 +40,18 @@ def build_peaks(
     generator: torch.Generator,
     angles: int = 1,
 ) -> SceneNetwork:
-    """Layers at the peaks of one heat map."""
-    maps = build_maps(features, spec.channels, FINER**2 + n_features, generator)
+    """Layers at the peaks of one heat map; the network sees views of scenes."""
+    channels = spec.channels * (2 if spec.has_picture else 1)
+    maps = build_maps(features, channels, FINER**2 + n_features, generator)
     localizer = PeakMaps(maps, spec.n_layers, n_features + FINER**2)
     return SceneNetwork(spec, localizer, generator, angles)
+
+
+def build_guesser(
+    spec: SceneSpec, settings: Distilled, generator: torch.Generator
+) -> SceneNetwork:
+    """The network that settings ask for."""
+    return build_peaks(spec, "small", N_FEATURES, generator, settings.angles)
 
 
 def build_regression(
