@@ -1,5 +1,7 @@
 """Parameters of published experiments: as published, and of use."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
     "ignore::sklearn_sprites.exceptions.ClusterCollapseWarning",
 )
+
+GUIDE = Path(__file__).parents[1] / "docs" / "papers.md"
 
 # As the schedules are usually written: sequence, milestones (the first of the sequence
 # is active from the start), batch, learning rate, its drop, epochs, check, K, encoder.
@@ -125,6 +129,14 @@ def test_configurations_over_a_background_are_those_published(row):
 def test_the_tables_name_the_same_experiments():
     assert {row[0] for row in rows(OPAQUE + LAYERED.lstrip())} == set(CLUSTERING)
     assert all(name in SpriteClustering.from_paper.__doc__ for name in CLUSTERING)
+
+
+def test_the_guide_names_every_experiment_with_its_epochs():
+    lines = GUIDE.read_text().splitlines()
+    for name, found in {**CLUSTERING, **SCENES}.items():
+        row = next(line for line in lines if line.startswith(f'| `"{name}"`'))
+        epochs = {"max_epochs", "max_rounds"} & found.parameters.keys()
+        assert f" {found.parameters[epochs.pop()]} |" in row
 
 
 def test_an_unknown_experiment_is_refused_with_those_there_are():

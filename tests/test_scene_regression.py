@@ -2,13 +2,17 @@
 
 import pickle
 import warnings
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from sklearn_sprites import ConstantSprites, LayeredSpriteDecomposition, Regression
+from sklearn_sprites.exceptions import TrainingDivergedError
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
+from tests.pictures import assert_all_finite
 from tests.scenes import assert_same_layers, assert_same_scenes, make_scenes
 
 quiet = pytest.mark.filterwarnings(
@@ -150,3 +154,19 @@ def test_exhaustive_selection_is_no_worse():
 def test_what_does_not_go_together_is_refused(params, message):
     with pytest.raises(ValueError, match=message):
         make_regression(**params).fit(X)
+
+
+@quiet
+@pytest.mark.parametrize("rate", [1e-30, 10.0, 1e4, 1e30])
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE])
+def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
+    localizer = replace(configuration["localizer"], learning_rate=rate)
+    params = {**configuration, "localizer": localizer, "init": ConstantSprites()}
+    model = make_regression(**params, max_rounds=2)
+    with suppress(TrainingDivergedError):
+        model.fit(X[:40])
+    fitted = model.__sklearn_is_fitted__()
+    assert fitted or rate > 1
+    assert_all_finite(model)
+    assert not fitted or np.isfinite(model.reconstruct(NEW)).all()
+    assert not fitted or np.isfinite(model.transform(NEW)).all()

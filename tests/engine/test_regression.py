@@ -270,7 +270,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
     make = Draws(0)
     images = make.uniform(6, C, SIDE, SIDE + 2).float().numpy()
     sprites = np.full((K, C + 1, 5, 4), np.inf, np.float32)
-    with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
+    with pytest.raises(TrainingDivergedError, match="nan in epoch 1"):
         fit_regression(
             images,
             spec_of("depth", 0),

@@ -26,6 +26,7 @@ NETWORK = "network."  # prefix of what is neither sprite nor background
 DRAWN = ("sprites.colors", "sprites.masks", "backgrounds")
 BACKGROUND_IMAGES = 100  # whose mean a background starts from
 PATIENCE = 8  # epochs without progress that end the fit
+LIMIT = 1e6  # of parameters: beyond it, training has diverged
 GRAY = 0.5  # first background where colors are predicted
 
 
@@ -94,7 +95,7 @@ def _run(
 
     for turn in range(most):
         losses.append(scene_epoch(learner))
-        _check(losses, learner.settings)
+        _check(losses, learner.model)
         thawed = losses[learner.settings.freeze :]
         settled = stops and has_settled(thawed, settings.tol, PATIENCE)
         told = RoundInfo(turn + 1, most, losses[-1], "gradient", fitted)
@@ -105,11 +106,15 @@ def _run(
     return fitted()
 
 
-def _check(losses: list[float], settings: Regression) -> None:
-    if not math.isfinite(losses[-1]):
+def _check(losses: list[float], model: SceneModel) -> None:
+    """Refuse what is not finite, or beyond all measure; waits for the device."""
+    some = [p.detach() for p in model.parameters() if p.numel()]
+    sizes = torch.stack([values.abs().max() for values in some])
+    if not (math.isfinite(losses[-1]) and bool((sizes < LIMIT).all())):
         raise TrainingDivergedError(
-            f"the loss is not finite in epoch {len(losses)} with learning_rate="
-            f"{settings.learning_rate:g} of Regression; lower it, or scale the images."
+            f"the loss is {losses[-1]:g} in epoch {len(losses)}, with learning_rate="
+            f"{model.settings.learning_rate:g} of Regression, and not all that was "
+            "learned is finite and below all bounds; lower it, or scale the images."
         )
 
 
