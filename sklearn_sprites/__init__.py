@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import sklearn_sprites.testing as testing
     from sklearn_sprites._clustering import SpriteClustering
     from sklearn_sprites._decomposition import LayeredSpriteDecomposition
+    from sklearn_sprites._engine.attention_settings import Attention
     from sklearn_sprites._engine.regression_settings import Regression
     from sklearn_sprites._engine.scene_settings import Distilled, Search
     from sklearn_sprites._engine.settings import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attention",
     "ClonePerturb",
     "ConstantSprites",
     "Decomposition",
@@ -54,6 +56,7 @@ __all__ = [
 
 _SUBMODULES = ("datasets", "exceptions", "metrics", "testing")
 _HOMES = {
+    "Attention": "sklearn_sprites._engine.attention_settings",
     "ClonePerturb": "sklearn_sprites._engine.settings",
     "ConstantSprites": "sklearn_sprites._engine.settings",
     "Decomposition": "sklearn_sprites._scenes",

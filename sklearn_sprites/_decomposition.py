@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._base import AbstractSpriteEstimator
 from sklearn_sprites._callbacks import Progress, with_callbacks
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
 from sklearn_sprites._engine.scene_settings import Distilled, SceneSettings, Search
@@ -63,6 +64,7 @@ from sklearn_sprites._validation import (
 from sklearn_sprites.exceptions import ClusterCollapseWarning
 
 IMAGES_AT_ONCE = 128  # drawn at a time
+KINDS = (Search, Distilled, Attention, Regression)
 
 
 class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
@@ -106,11 +108,12 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` only, predicted for each pair.
-    localizer : {"search", "distilled", "regression"}, Search, Distilled or \
-            Regression, default="search"
+    localizer : {"search", "distilled", "attention", "regression"} or an object, \
+            default="search"
         How layers are found in an image: by search, see :class:`Search`; guessed by a
-        network that has learned from search, see :class:`Distilled`; or regressed by
-        one that is trained by gradient, see :class:`Regression`.
+        network that has learned from search, see :class:`Distilled`; or by a network
+        that is trained by gradient together with the sprites: layers attend, see
+        :class:`Attention`, or are regressed, see :class:`Regression`.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
         values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
@@ -236,7 +239,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         "transformations": [StrOptions({"auto"}), tuple, list],
         "color": [StrOptions({"auto", *COLORS})],
         "order": [StrOptions(set(ORDERS))],
-        "localizer": [StrOptions(set(LOCALIZERS)), Search, Distilled, Regression],
+        "localizer": [StrOptions(set(LOCALIZERS)), *KINDS],
         "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "init": [StrOptions({"windows"}), ConstantSprites, "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -264,7 +267,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         transformations: str | tuple[str, ...] = "auto",
         color: str = "auto",
         order: str = "solve",
-        localizer: str | Search | Distilled | Regression = "search",
+        localizer: str | Search | Distilled | Regression | Attention = "search",
         penalty: str | float = "auto",
         init: str | NDArray = "windows",
         n_init: int = 1,
@@ -594,11 +597,12 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
     def _build_predictor(self, device: str) -> Any:
         kept = self._search
-        regression, taught = kept["regression"], kept["distilled"]
+        regression, taught = kept["gradient"], kept["distilled"]
+        kind = Attention if kept["attends"] else Regression
         return build_predictor(
             self._fitted_scenes(),
             Search(**kept["search"]),
-            None if regression is None else Regression.from_dict(regression),
+            None if regression is None else kind.from_dict(regression),
             None if taught is None else Distilled.from_dict(taught),
             kept["penalty"],
             device,

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
-from sklearn_sprites._engine.scene_settings import Distilled, Search
+from sklearn_sprites._engine.scene_settings import Distilled, Gradient, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
-LOCALIZERS: dict[str, Search | Distilled | Regression] = {
+LOCALIZERS: dict[str, Search | Distilled | Regression | Attention] = {
+    "attention": Attention(),
     "search": Search(),
     "distilled": Distilled(),
     "regression": Regression(),
@@ -62,8 +64,10 @@ def describe_scenes(
 
 
 def check_localizer(
-    localizer: str | Search | Distilled | Regression, order: str, n_backgrounds: int
-) -> tuple[Search, Regression | None, Distilled | None]:
+    localizer: str | Search | Distilled | Regression | Attention,
+    order: str,
+    n_backgrounds: int,
+) -> tuple[Search, Gradient | None, Distilled | None]:
     """How layers are found; refuses what the localizer cannot do."""
     if isinstance(localizer, str):
         localizer = LOCALIZERS[localizer]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._publishing import LARGEST, channels_last
@@ -184,7 +185,8 @@ def model_attributes(
     taught = job.settings.distilled if fitted.network else None
     search = {
         "search": asdict(settings.search),
-        "regression": None if regression is None else regression.to_dict(),
+        "gradient": None if regression is None else regression.to_dict(),
+        "attends": isinstance(regression, Attention),
         "distilled": None if taught is None else taught.to_dict(),
         "penalty": job.penalty,
     }

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._callbacks import Progress
-from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
 from sklearn_sprites._engine.scene_settings import (
     Distilled,
+    Gradient,
     SceneSettings,
     Search,
     resolve_penalty,
@@ -73,7 +73,7 @@ class Solution:
 def build_predictor(
     fitted: FittedScenes,
     search: Search,
-    regression: Regression | None,
+    regression: Gradient | None,
     taught: Distilled | None,
     penalty: float,
     device: str,

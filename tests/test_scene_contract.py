@@ -7,6 +7,7 @@ from sklearn.utils import estimator_checks as checks
 from sklearn.utils import get_tags
 
 from sklearn_sprites import (
+    Attention,
     ConstantSprites,
     Distilled,
     LayeredSpriteDecomposition,
@@ -30,6 +31,11 @@ CONFIGURATIONS = {
     "regression": {
         **TWO,
         "localizer": Regression(batch_size=64),
+        "init": ConstantSprites(),
+    },
+    "attention": {
+        **TWO,
+        "localizer": Attention(n_features=4, batch_size=64),
         "init": ConstantSprites(),
     },
     "a network": {**TWO, "localizer": Distilled(steps=2, batch_size=4)},

@@ -269,7 +269,7 @@ def test_more_sprites_than_windows_are_reported_not_hidden():
         ("transformations", "affine"),
         ("color", "predict"),
         ("order", "predicted"),
-        ("localizer", "attention"),
+        ("localizer", "attend"),
         ("localizer", None),
         ("penalty", -1.0),
         ("init", "random"),

@@ -15,9 +15,9 @@ from torch import Tensor
 from sklearn_sprites._engine.ops.ground import TERMS
 from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.ops.selection import Stage, composed, shown_share
-from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
+from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.training.regressed import (
     Look,
     Rule,
@@ -39,7 +39,7 @@ class RegressionPredictor:
     ----------
     fitted : FittedScenes
         Sprites, backgrounds and network.
-    regression : Regression
+    regression : Regression or Attention
         What the network is made of.
     penalty : float
         What a layer must save, in squared error summed over an image.
@@ -48,7 +48,7 @@ class RegressionPredictor:
     """
 
     def __init__(
-        self, fitted: FittedScenes, regression: Regression, penalty: float, device: str
+        self, fitted: FittedScenes, regression: Gradient, penalty: float, device: str
     ) -> None:
         self.spec, self.device = fitted.spec, device
         with isolated(grad=False):
@@ -83,7 +83,7 @@ class RegressionPredictor:
     def _find(self, images: Tensor) -> LayerRecord:
         """The layers of one batch, those that save most first."""
         regressed = self.model(images)
-        shown, _ = show(images, self.model, regressed, self.look, self.rule)
+        shown, _, _ = show(images, self.model, regressed, self.look, self.rule)
         shown = shown._replace(over=(shown.over > 0.5).to(images))
         error, saves = self._judged(images, shown)
         return _record(shown, error, saves, self.spec.n_sprites)

@@ -123,6 +123,10 @@ class Regression:
         rule = None if rule is None else ClonePerturb(**rule)
         return cls(**{**values, "drops": tuple(values["drops"]), "reassignment": rule})
 
+    def entropy_weight(self, epoch: int) -> float:
+        """Weight of the entropy of what pixels show: the papers have none."""
+        return 0.0
+
     def rate(self, epoch: int) -> float:
         """Factor of the network's learning rate after a number of full epochs."""
         return self.factor ** sum(drop <= epoch for drop in self.drops)

@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
+
+Gradient = Regression | Attention
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class SceneSettings:
     """
 
     search: Search = field(default_factory=Search)
-    regression: Regression | None = None
+    regression: Gradient | None = None
     distilled: Distilled | None = None
     penalty: float | str = "auto"
     max_rounds: int = 40

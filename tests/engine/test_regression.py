@@ -96,7 +96,7 @@ def test_what_is_shown_is_the_composite_of_what_is_selected(make, order, backgro
     look, rule = Look(model.sprites.planes()), Rule(0.05, True)
     with torch.no_grad():
         regressed = model(images)
-        shown, image = show(images, model, regressed, look, rule)
+        shown, image, _ = show(images, model, regressed, look, rule)
     assert torch.equal(shown.choice, select(images, model, regressed, look, rule))
     for i in range(len(images)):
         behind = torch.zeros_like(images[i])
@@ -154,7 +154,7 @@ def test_solved_colors_cannot_be_bettered():
     model, images = make_model(make, spec_of("depth"), color="solve")
     look, rule = Look(model.sprites.planes()), Rule(0.0, False)
     with torch.no_grad():
-        shown, image = show(images, model, model(images), look, rule)
+        shown, image, _ = show(images, model, model(images), look, rule)
         least = (image - flat(images)).square().sum((1, 2))
         fixed = model(images)._replace(
             color=shown.color, behind=shown.behind, over=shown.over

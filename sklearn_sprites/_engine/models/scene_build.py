@@ -4,16 +4,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
 from sklearn_sprites._engine.modules.attention import AttentionMaps
 from sklearn_sprites._engine.modules.encoders import build_encoder
+from sklearn_sprites._engine.modules.latents import AbstractLocalizer
 from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
 from sklearn_sprites._engine.modules.maps import build_maps
 from sklearn_sprites._engine.modules.peaks import FINER, PeakMaps
-from sklearn_sprites._engine.scene_settings import Distilled
+from sklearn_sprites._engine.scene_settings import Distilled, Gradient
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
 N_FEATURES = 64  # of a small network
+
+
+def build_localizer(
+    spec: SceneSpec, settings: Gradient, generator: torch.Generator
+) -> AbstractLocalizer:
+    """What finds layers where all is trained by gradient."""
+    size = (spec.channels, spec.height, spec.width)
+    if isinstance(settings, Attention):
+        return _attention(
+            spec, settings.features, settings.n_features, settings.refines, generator
+        )
+    encoder, n_encoded = build_encoder(
+        settings.encoder, *size, generator, settings.pool
+    )
+    return LayerEncoder(encoder, n_encoded, spec.n_layers, *size[1:], generator)
+
+
+def _attention(
+    spec: SceneSpec,
+    features: str,
+    n_features: int,
+    refines: bool,
+    generator: torch.Generator,
+) -> AttentionMaps:
+    maps = build_maps(features, spec.channels, spec.n_layers + n_features, generator)
+    reach = (spec.sprite_width / 2, spec.sprite_height / 2)
+    return AttentionMaps(maps, spec.n_layers, n_features, reach, generator, refines)
 
 
 def build_attention(
@@ -25,11 +54,7 @@ def build_attention(
     angles: int = 1,
 ) -> SceneNetwork:
     """Layers that attend: `features` names the maps, see :func:`build_maps`."""
-    maps = build_maps(features, spec.channels, spec.n_layers + n_features, generator)
-    reach = (spec.sprite_width / 2, spec.sprite_height / 2)
-    localizer = AttentionMaps(
-        maps, spec.n_layers, n_features, reach, generator, refines
-    )
+    localizer = _attention(spec, features, n_features, refines, generator)
     return SceneNetwork(spec, localizer, generator, angles)
 
 

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sklearn_sprites._engine.models.scene_build import build_localizer
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
-from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.heads import GroupedHead
-from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
 from sklearn_sprites._engine.modules.pose_head import PoseHead
 from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
-from sklearn_sprites._engine.regression_settings import Regression
+from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
 LARGEST = 2.5  # of the logarithm of a scale, either way
@@ -50,7 +49,7 @@ class SceneModel(nn.Module):
     def __init__(
         self,
         spec: SceneSpec,
-        settings: Regression,
+        settings: Gradient,
         sprites: Tensor,
         backgrounds: Tensor,
         generator: torch.Generator,
@@ -59,14 +58,7 @@ class SceneModel(nn.Module):
         self.spec, self.settings = spec, settings
         self.sprites = SceneSprites(sprites, spec.color != "flat")
         self.backgrounds = nn.Parameter(backgrounds, requires_grad=spec.has_picture)
-        encoder, n_encoded = build_encoder(
-            settings.encoder,
-            *(spec.channels, spec.height, spec.width),
-            generator,
-            settings.pool,
-        )
-        size = (spec.n_layers, spec.height, spec.width)
-        localizer = LayerEncoder(encoder, n_encoded, *size, generator)
+        localizer = build_localizer(spec, settings, generator)
         orders = spec.order == "predict" and spec.n_layers > 1
         self.network = SceneNetwork(
             layer_spec(spec, settings), localizer, generator, 1, False, orders
@@ -128,12 +120,12 @@ class SceneModel(nn.Module):
         return [self.sprites.colors, self.sprites.masks, self.backgrounds]
 
 
-def predicts_color(settings: Regression) -> bool:
+def predicts_color(settings: Gradient) -> bool:
     """Whether colors come from the network."""
     return settings.color == "predict"
 
 
-def layer_spec(spec: SceneSpec, settings: Regression) -> SceneSpec:
+def layer_spec(spec: SceneSpec, settings: Gradient) -> SceneSpec:
     """What layers regress for all sprites together."""
     names = spec.transformations
     if settings.per_sprite:

@@ -141,8 +141,10 @@ def select(
 
 def show(
     images: Tensor, model: SceneModel, regressed: Regressed, look: Look, rule: Rule
-) -> tuple[Shown, Tensor]:
-    """Select sprites, settle colors and order, compose: layers, image (B, C, P).
+) -> tuple[Shown, Tensor, Tensor]:
+    """Select sprites, settle colors and order, compose.
+
+    Returns the layers, the image (B, C, P), and what is seen of each layer (B, L, P).
 
     Gradients pass through what is drawn, not through what is selected or solved: at
     the least error the colors that are solved do not matter to first order.
@@ -163,7 +165,8 @@ def show(
             change, behind = solved(images, model, color, alpha, over, behind)
     stage = Stage(flat(images), ground(model, behind), over)
     image = composed(recolored(color, change), alpha, stage)
-    return Shown(choice, pose, over, change, behind), image
+    seen = shown_share(alpha, over)
+    return Shown(choice, pose, over, change, behind), image, seen
 
 
 def chosen(

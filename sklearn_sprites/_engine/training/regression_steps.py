@@ -9,12 +9,13 @@ from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_model import SceneModel
 from sklearn_sprites._engine.ops.layers import flat
-from sklearn_sprites._engine.regression_settings import Regression
+from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.settings import ClonePerturb
 from sklearn_sprites._engine.training.regressed import Look, Rule, show
 from sklearn_sprites._engine.training.surgery import copy_parameter_rows
 
+FAINT = 1e-6  # share of a pixel below which entropy has no slope
 WEIGHT_DECAY = 1e-6  # of the network
 SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
 
@@ -34,7 +35,7 @@ class SceneLearner:
     steps: int = 0
 
     @property
-    def settings(self) -> Regression:
+    def settings(self) -> Gradient:
         """How to train."""
         return self.model.settings
 
@@ -45,7 +46,7 @@ class SceneLearner:
 
 
 def make_scene_optimizer(
-    model: SceneModel, settings: Regression
+    model: SceneModel, settings: Gradient
 ) -> torch.optim.Optimizer:
     """Adam; what is drawn in the first group, the network with decay in the second."""
     drawn = model.drawn()
@@ -84,15 +85,28 @@ def scene_step(learner: SceneLearner, index: Tensor) -> Tensor:
         0.0 if frozen or not settings.empty else learner.penalty,
         settings.empty and not frozen,
     )
-    shown, image = show(images, model, regressed, look, rule)
+    shown, image, seen = show(images, model, regressed, look, rule)
     values = images.shape[1] * images.shape[2] * images.shape[3]
     loss = (image - flat(images)).square().sum() / (len(images) * values)
+    error, weight = loss.detach(), settings.entropy_weight(learner.epoch)
+    if weight:
+        loss = loss + weight * pixel_entropy(seen)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     learner.optimizer.step()
     count_uses(learner, shown.choice)
     learner.steps += 1
-    return loss.detach()
+    return error
+
+
+def pixel_entropy(seen: Tensor) -> Tensor:
+    """Mean squared entropy of the shares (B, L, P) that pixels show of layers.
+
+    The rest of a pixel shows the background (Sauvalle and de La Fortelle, Eq. 21).
+    """
+    behind = 1 - seen.sum(1, keepdim=True)
+    share = torch.cat([seen, behind], 1).clamp(min=FAINT, max=1)
+    return (share * share.log()).sum(1).square().mean()
 
 
 def count_uses(learner: SceneLearner, choice: Tensor) -> None:

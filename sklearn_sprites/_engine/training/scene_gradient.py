@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_model import SceneModel
-from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
-from sklearn_sprites._engine.scene_settings import SceneSettings, resolve_penalty
+from sklearn_sprites._engine.scene_settings import (
+    Gradient,
+    SceneSettings,
+    resolve_penalty,
+)
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.regression_steps import (
     SceneLearner,
@@ -34,7 +37,7 @@ def fit_regression(
     images: NDArray,
     spec: SceneSpec,
     settings: SceneSettings,
-    regression: Regression,
+    regression: Gradient,
     seed: np.random.SeedSequence,
     device: str,
     init_sprites: NDArray | None = None,
@@ -122,7 +125,7 @@ def _start(
     images: Tensor,
     spec: SceneSpec,
     settings: SceneSettings,
-    regression: Regression,
+    regression: Gradient,
     draws: torch.Generator,
     given: NDArray | None,
 ) -> tuple[Tensor, Tensor]:
@@ -162,9 +165,7 @@ def _state_of(model: SceneModel) -> dict[str, NDArray]:
     return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
 
-def scene_model(
-    fitted: FittedScenes, regression: Regression, device: str
-) -> SceneModel:
+def scene_model(fitted: FittedScenes, regression: Gradient, device: str) -> SceneModel:
     """The model that :func:`published` took apart."""
     arrays = {n: torch.from_numpy(np.array(v)) for n, v in fitted.arrays.items()}
     sprites, backgrounds = arrays["sprites"], arrays["backgrounds"]
