@@ -17,7 +17,12 @@ from sklearn_sprites._callbacks import Progress, with_callbacks
 from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes, Rendered
-from sklearn_sprites._engine.scene_settings import Distilled, SceneSettings, Search
+from sklearn_sprites._engine.scene_settings import (
+    SPRITE_UPDATES,
+    Distilled,
+    SceneSettings,
+    Search,
+)
 from sklearn_sprites._engine.scene_spec import (
     BACKGROUND_COLORS,
     COLORS,
@@ -114,6 +119,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         network that has learned from search, see :class:`Distilled`; or by a network
         that is trained by gradient together with the sprites: layers attend, see
         :class:`Attention`, or are regressed, see :class:`Regression`.
+    sprite_update : {"closed_form", "gradient"}, default="closed_form"
+        How sprites follow from layers that were searched: solved by least squares, some
+        being tried elsewhere, or by gradient steps on the error of the images. Where a
+        network is trained together with the sprites, it is always the latter.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
         values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
@@ -240,6 +249,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         "color": [StrOptions({"auto", *COLORS})],
         "order": [StrOptions(set(ORDERS))],
         "localizer": [StrOptions(set(LOCALIZERS)), *KINDS],
+        "sprite_update": [StrOptions(set(SPRITE_UPDATES))],
         "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "init": [StrOptions({"windows"}), ConstantSprites, "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -268,6 +278,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         color: str = "auto",
         order: str = "solve",
         localizer: str | Search | Distilled | Regression | Attention = "search",
+        sprite_update: str = "closed_form",
         penalty: str | float = "auto",
         init: str | NDArray = "windows",
         n_init: int = 1,
@@ -289,6 +300,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self.color = color
         self.order = order
         self.localizer = localizer
+        self.sprite_update = sprite_update
         self.penalty = penalty
         self.init = init
         self.n_init = n_init
@@ -651,6 +663,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             max_rounds=int(self.max_rounds),
             images_per_round=None if isinstance(count, str) else int(count),
             tol=float(self.tol),
+            sprite_update=self.sprite_update,
         )
 
     def _warn_about(

@@ -109,10 +109,10 @@ def test_units_of_the_images_do_not_matter():
 
 @quiet
 def test_warm_start_goes_on_with_the_network():
-    model = make_regression(**ON_BLACK, max_rounds=10, warm_start=True).fit(X)
-    last = model.loss_curve_[-1]
-    model.set_params(max_rounds=1).fit(X)
-    assert model.loss_curve_[0] < 1.3 * last
+    model = make_regression(**ON_BLACK, max_rounds=8, warm_start=True).fit(X[:48])
+    first, last = model.loss_curve_[[0, -1]]
+    model.set_params(max_rounds=1).fit(X[:48])
+    assert abs(model.loss_curve_[0] - last) < 0.5 * (first - last)
 
 
 @quiet
@@ -157,7 +157,7 @@ def test_what_does_not_go_together_is_refused(params, message):
 
 
 @quiet
-@pytest.mark.parametrize("rate", [1e-30, 10.0, 1e4, 1e30])
+@pytest.mark.parametrize("rate", [1e-30, 1e4, 1e30])
 @pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE])
 def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     localizer = replace(configuration["localizer"], learning_rate=rate)

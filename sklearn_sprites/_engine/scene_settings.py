@@ -157,7 +157,8 @@ class SceneSettings:
     ``penalty`` is what a layer must save, in squared error summed over the image, to
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
     ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
-    and :data:`POSED` in other poses, which take longer to find.
+    and :data:`POSED` in other poses, which take longer to find. ``sprite_update`` is
+    one of :data:`SPRITE_UPDATES`.
     """
 
     search: Search = field(default_factory=Search)
@@ -168,9 +169,11 @@ class SceneSettings:
     images_per_round: int | None = None
     tol: float = 1e-3
     swap: bool = True
+    sprite_update: str = "closed_form"
 
 
 SHIFTED, POSED = 400, 160
+SPRITE_UPDATES = ("closed_form", "gradient")
 PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
 
 

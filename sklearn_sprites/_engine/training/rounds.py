@@ -18,6 +18,7 @@ from sklearn_sprites._engine.scene_settings import (
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.sprites import enlarged, pooled
+from sklearn_sprites._engine.training.gradient_rounds import GradientLearner
 from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
@@ -111,7 +112,10 @@ def _learner(
     if given is not None:
         given = pooled(given, side)
     kind = ShiftedLearner if spec.is_additive else PosedLearner
-    return kind(inner, settings, penalty / side**2, draws, device, given)
+    solving = kind(inner, settings, penalty / side**2, draws, device, given)
+    if settings.sprite_update == "gradient":
+        return GradientLearner(inner, settings, penalty / side**2, draws, solving)
+    return solving
 
 
 def _run(

@@ -1,0 +1,75 @@
+"""Sprites by gradient steps under layers that search finds."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.gradient_rounds import BRIGHTEST, GradientLearner
+from sklearn_sprites._engine.training.rounds import fit_scenes
+from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
+from tests.engine.test_scene_fit import posed
+from tests.scenes import make_scenes
+
+IMAGES = np.ascontiguousarray(
+    make_scenes(48, side=14)[0].transpose(0, 3, 1, 2), np.float32
+)
+ON_BLACK = SceneSpec(3, 2, 0, 3, 14, 14, 7, 7)
+ON_LEVEL = SceneSpec(3, 2, 1, 3, 14, 14, 7, 7, ("translation",), "flat")
+POSED = SceneSpec(2, 2, 1, 3, 32, 32, 16, 16, ("similarity",), "flat")
+BRIEF = Search(sweeps=1, restarts=0, replacements=0, rotations=6)
+
+
+def fit(spec, update, rounds, images=IMAGES):
+    settings = SceneSettings(BRIEF, max_rounds=rounds, sprite_update=update)
+    return fit_scenes(images, spec, settings, np.random.SeedSequence(0), "cpu")
+
+
+def test_steps_lower_the_error_on_black():
+    found = fit(ON_BLACK, "gradient", 3)
+    assert found.loss_curve[-1] < 0.1 * found.loss_curve[0]
+    assert found.sprites.shape == (3, 4, 7, 7)
+
+
+def test_steps_lower_the_error_of_masks_in_any_pose():
+    found = fit(POSED, "gradient", 2, posed(48))
+    assert found.loss_curve[-1] < 0.8 * found.loss_curve[0]
+    assert found.sprites.shape == (2, 4, 16, 16)
+
+
+def test_steps_end_where_least_squares_does():
+    by_steps, solved = fit(ON_BLACK, "gradient", 8), fit(ON_BLACK, "closed_form", 4)
+    assert by_steps.loss < 1e-4
+    assert solved.loss < 1e-4
+
+
+def test_the_same_seed_gives_the_same_sprites():
+    one, again = fit(ON_BLACK, "gradient", 2), fit(ON_BLACK, "gradient", 2)
+    np.testing.assert_array_equal(one.sprites, again.sprites)
+
+
+@pytest.mark.parametrize("spec", [ON_BLACK, ON_LEVEL], ids=["black", "level"])
+def test_sprites_keep_their_gauge(spec):
+    draws = torch.Generator().manual_seed(0)
+    parts = (spec, SceneSettings(BRIEF), 0.1, draws)
+    first = np.random.default_rng(0).random((3, 4, 7, 7)).astype(np.float32)
+    start = ShiftedLearner(*parts, "cpu", first)
+    learner = GradientLearner(*parts, start)
+    images = torch.from_numpy(IMAGES[:20])
+    with torch.no_grad():
+        learner.begin(images)
+        before = learner.plane.clone()
+        learner.round(images, exploring=True)
+    plane = learner.plane.detach()
+    assert not torch.equal(plane, before)
+    assert plane.min() >= 0
+    assert plane.max() <= 1
+    top = plane.flatten(1).quantile(BRIGHTEST, 1)
+    torch.testing.assert_close(top, torch.ones(3), atol=0.05, rtol=0)
+
+
+def test_images_without_objects_leave_sprites_as_they_are():
+    found = fit(ON_BLACK, "gradient", 1, np.zeros_like(IMAGES))
+    assert np.isfinite(found.sprites).all()
+    assert found.loss == 0
