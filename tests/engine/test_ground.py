@@ -74,9 +74,9 @@ def test_plain_light_changes_nothing():
 def test_the_light_is_weighted_least_squares():
     images, pictures, _ = grounds(2)
     weight = torch.rand(2, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
-    found = solve_light(
-        images.double(), pictures.double().expand(2, -1, -1, -1), weight
-    )
+    terms = (pictures[:, :, None] * light_basis(images)).flatten(3).double()
+    terms = terms.expand(2, -1, -1, -1)
+    found = solve_light(images.double().flatten(2), terms, weight.flatten(1).double())
     for i in range(2):
         ridge = RIDGE * (float(weight[i].sum()) + LINE)
         each = images[i], pictures[0], weight[i]
@@ -107,7 +107,7 @@ def test_shadows_count_as_ground_and_objects_do_not():
     torch.testing.assert_close(behind[..., :14, :], images[..., :14, :])
     assert ((behind - images)[..., 14:, :].abs().amax(1) > 0.1).all()
     assert (behind <= ground + 1e-6).all()
-    assert (behind >= 0.75 * ground - 1e-6).all()
+    assert (behind >= 0.8 * ground - 1e-6).all()
 
 
 def test_each_image_shows_the_picture_that_explains_most_of_it():

@@ -18,8 +18,9 @@ TERMS = 6  # 1, x, y, x^2, x y, y^2
 SCALE = 4e-4  # squared error, summed over channels, of a pixel that is hardly ground
 FIRST_SCALE = 1e-2
 STEPS = 8
+ENOUGH = 24  # pixels of a side that tell the light
 RIDGE = 1e-4  # of the pixels: an unlit picture stays as it is
-DARKEST = 0.75  # share of its light that the ground keeps in a shadow
+DARKEST = 0.8  # share of its light that the ground keeps in a shadow
 
 
 def light_basis(images: Tensor) -> Tensor:
@@ -49,40 +50,44 @@ def lit(pictures: Tensor, light: Tensor) -> Tensor:
 
 
 def doubt(images: Tensor, ground: Tensor, scale: float) -> Tensor:
-    """Squared error over channels in units of `scale`, (B, H, W)."""
+    """Squared error over channels in units of `scale`: (B, C, ...) to (B, ...)."""
     return (images - ground).square().sum(1) / scale
 
 
-def solve_light(images: Tensor, pictures: Tensor, weight: Tensor) -> Tensor:
-    """Light (B, C, 6) in which pictures come closest to images, pixels weighted.
+def solve_light(images: Tensor, terms: Tensor, weight: Tensor) -> Tensor:
+    """Light (B, C, 6) of weighted least squares.
 
-    `weight` (B, H, W).
+    Of images (B, C, P) as sums of terms (B, C, 6, P), the picture times the basis;
+    weight (B, P).
     """
-    basis = light_basis(images)
-    terms = flat((pictures[:, :, None] * basis).flatten(1, 2))  # (B, C 6, P)
-    terms = terms.unflatten(1, (-1, TERMS))
-    weighted = terms * flat(weight[:, None])[:, :, None]
+    weighted = terms * weight[:, None, None]
     gram = weighted @ terms.transpose(2, 3)  # (B, C, 6, 6)
-    plain = plain_light(images)
-    left = flat(images - pictures)[:, :, None]
-    right = (weighted * left).sum(3)
-    ridge = RIDGE * (weight.sum((1, 2)) + LINE)[:, None, None, None]
+    left = images - terms[:, :, 0]  # the picture as it is
+    right = (weighted @ left[..., None])[..., 0]
+    ridge = RIDGE * (weight.sum(1) + LINE)[:, None, None, None]
     gram = gram + ridge * torch.eye(TERMS, dtype=gram.dtype, device=gram.device)
-    return plain + solve_symmetric(gram, right)
+    return plain_light(images) + solve_symmetric(gram, right)
 
 
 def fit_light(images: Tensor, pictures: Tensor) -> Tensor:
     """Light (B, C, 6) of what most pixels of images show.
 
     Least squares in which pixels of large error lose weight (Geman-McClure), at a
-    scale that shrinks from step to step. Pictures (B, C, H, W).
+    scale that shrinks from step to step. Pictures (B, C, H, W). A light is smooth, so
+    rows and columns of pixels are left out of large images.
     """
+    every = max(1, min(images.shape[2:]) // ENOUGH)
+    some = slice(every // 2, None, every)
+    basis = light_basis(images)[..., some, some]
+    seen = flat(images[..., some, some])
+    terms = pictures[..., some, some][:, :, None] * basis
+    terms = flat(terms.flatten(1, 2)).unflatten(1, (-1, TERMS))  # (B, C, 6, P)
     light = plain_light(images)
     for step in range(STEPS):
         share = step / (STEPS - 1)
         scale = FIRST_SCALE ** (1 - share) * SCALE**share
-        far = doubt(images, lit(pictures, light), scale)
-        light = solve_light(images, pictures, 1 / (1 + far).square())
+        far = doubt(seen, (light[:, :, None] @ terms)[:, :, 0], scale)
+        light = solve_light(seen, terms, 1 / (1 + far).square())
     return light
 
 
