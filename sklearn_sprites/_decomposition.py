@@ -22,6 +22,7 @@ from sklearn_sprites._engine.scene_settings import (
     Distilled,
     SceneSettings,
     Search,
+    default_search,
 )
 from sklearn_sprites._engine.scene_spec import (
     BACKGROUND_COLORS,
@@ -640,7 +641,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             scaling=scaling,
             batch=batch,
             spec=spec,
-            settings=self._settings(),
+            settings=self._settings(spec),
             seeds=seed_sequence(self.random_state).spawn(
                 1 if continues else self.n_init
             ),
@@ -649,14 +650,14 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             warm=warm_scenes(self._fitted_scenes(), spec) if continues else None,
         )
 
-    def _settings(self) -> SceneSettings:
+    def _settings(self, spec: SceneSpec) -> SceneSettings:
         """Parameters of learning as the engine wants them."""
         search, regression, taught = check_localizer(
             self.localizer, self.order, self.n_backgrounds
         )
-        count = self.images_per_round
+        is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(
-            search=search,
+            search=default_search(spec) if is_named else search,
             regression=regression,
             distilled=taught,
             penalty=self.penalty,

@@ -153,3 +153,34 @@ def solved_light(image, picture, weight, ridge):
         right = np.concatenate([root[:, 0] * x.ravel(), plain])
         solved.append(np.linalg.lstsq(left, right, rcond=None)[0])
     return np.stack(solved)
+
+
+def connected(shown):
+    """Labels (H, W) of pixels connected by their sides, one seed after the other."""
+    label = np.zeros(shown.shape, np.int64)
+    for seed in zip(*np.nonzero(shown), strict=True):
+        if label[seed]:
+            continue
+        label[seed], todo = label.max() + 1, [seed]
+        while todo:
+            i, j = todo.pop()
+            for near in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                inside = 0 <= near[0] < shown.shape[0] and 0 <= near[1] < shown.shape[1]
+                if inside and shown[near] and not label[near]:
+                    label[near] = label[seed]
+                    todo.append(near)
+    return label
+
+
+def window_error(change, ground, sprite, there, ridge=1e-2):
+    """What a sprite (2, h, w), placed by a grid, leaves of a window (C, P)."""
+    drawn = torch.nn.functional.grid_sample(
+        sprite[None], there[None], align_corners=False
+    )
+    ink, alpha = drawn[0].flatten(1)
+    left = 0.0
+    for x, g in zip(change, ground, strict=True):
+        y = x + alpha * g
+        along = max(float(y @ ink), 0.0)
+        left += float(y @ y) - along**2 / (float(ink @ ink) + ridge)
+    return left

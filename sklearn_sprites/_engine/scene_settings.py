@@ -8,6 +8,8 @@ from sklearn_sprites._engine.regression_settings import Regression
 
 Gradient = Regression | Attention
 
+from sklearn_sprites._engine.scene_spec import SceneSpec
+
 
 @dataclass(frozen=True)
 class Search:
@@ -147,6 +149,19 @@ class Distilled:
     def n_drawn(self) -> int:
         """Scenes of a batch that are drawn."""
         return round(self.drawn * self.batch_size)
+
+
+WIDE = (0.24, 0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86, 1.03, 1.24, 1.49)
+
+
+def default_search(spec: SceneSpec) -> Search:
+    """How layers are found if nothing else is asked for.
+
+    Over pictures of a place, what is near is large and what is far is small.
+    """
+    if not spec.has_picture:
+        return Search()
+    return Search(scales=WIDE, restarts=0, replacements=0)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sklearn_sprites._engine.search.poses import place
 
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
 NOTICEABLE = 1e-5  # squared error of a pixel
+MATTERS = 0.25  # the same, over pictures, relative to a pixel's difference from them
 HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
 
@@ -177,6 +178,10 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
     """What each layer is worth, the colors of the others solved anew without it."""
     target = image_of(images, spec)
     now = (target - found.image).square().sum(1)  # (B, H, W)
+    least = now + NOTICEABLE
+    if spec.has_picture:  # a patch on an object mends shading, it is no object
+        behind = ground_of(images, spec)
+        least = least + MATTERS * (target - behind).square().sum(1)
     saves, shares = [], []
     seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):
@@ -185,7 +190,7 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
         other = picture(images, without, found.over, spec)
         before = (target - other.image).square().sum(1)
         shown = (seen[:, i] > 0.5).to(now)
-        better = (before > now + NOTICEABLE).to(now) * shown
+        better = (before > least).to(now) * shown
         saves.append((before - now).sum((1, 2)))
         shares.append(better.sum((1, 2)) / shown.sum((1, 2)).clamp_min(1))
     if not saves:

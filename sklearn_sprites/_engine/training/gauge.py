@@ -22,9 +22,35 @@ def sharpened(masks: Tensor, contrast: float) -> Tensor:
 
 def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:
     """Masks (K, h, w), opaque inside, centered, and of standard spread if scaled."""
-    k, h, w = masks.shape
+    masks = opaque(masks)
+    where = gauge_grid(masks, spec)
+    return F.grid_sample(masks[:, None], where, align_corners=False)[:, 0]
+
+
+def opaque(masks: Tensor) -> Tensor:
+    """Masks (K, h, w) that are one inside."""
     top = masks.flatten(1).quantile(OPAQUE, 1).clamp_min(0.3)[:, None, None]
-    masks = (masks / top).clamp(0, 1)
+    return (masks / top).clamp(0, 1)
+
+
+def without_holes(masks: Tensor) -> Tensor:
+    """Masks (K, h, w) at least as high as their lowest wall towards the border.
+
+    A highlight may look like the ground behind a solid; it is no hole in it.
+    """
+    clear = F.pad(1 - masks, (1,) * 4, value=1.0)
+    reached = F.pad(torch.zeros_like(masks), (1,) * 4, value=1.0)
+    while True:  # what is clear spreads inwards; a sync per step
+        spread = F.max_pool2d(reached[:, None], 3, 1, 1)[:, 0].minimum(clear)
+        spread = spread.maximum(reached)
+        if torch.equal(spread, reached):
+            return 1 - reached[:, 1:-1, 1:-1]
+        reached = spread
+
+
+def gauge_grid(masks: Tensor, spec: SceneSpec) -> Tensor:
+    """Where to look to see masks centered and of standard spread, (K, h, w, 2)."""
+    k, h, w = masks.shape
     points = frame_points((h, w), masks)
     mass = masks.flatten(1)
     total = mass.sum(1, keepdim=True).clamp_min(1)
@@ -35,5 +61,4 @@ def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:
     if not spec.has_scale:
         zoom = torch.ones_like(zoom)
     where = points * zoom[:, None, None] + center[:, None]
-    where = where.view(k, h, w, 2)
-    return F.grid_sample(masks[:, None], where, align_corners=False)[:, 0]
+    return where.view(k, h, w, 2)

@@ -21,6 +21,7 @@ from sklearn_sprites._engine.search.sprites import enlarged, pooled
 from sklearn_sprites._engine.training.gradient_rounds import GradientLearner
 from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
+from sklearn_sprites._engine.training.shaded_rounds import ShadedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
@@ -111,11 +112,14 @@ def _learner(
     penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
     if given is not None:
         given = pooled(given, side)
+    penalty = penalty / side**2
     kind = ShiftedLearner if spec.is_additive else PosedLearner
-    solving = kind(inner, settings, penalty / side**2, draws, device, given)
     if settings.sprite_update == "gradient":
-        return GradientLearner(inner, settings, penalty / side**2, draws, solving)
-    return solving
+        solving = kind(inner, settings, penalty, draws, device, given)
+        return GradientLearner(inner, settings, penalty, draws, solving)
+    if spec.n_backgrounds and spec.color == "gain":
+        return ShadedLearner(inner, settings, penalty, draws, device, given)
+    return kind(inner, settings, penalty, draws, device, given)
 
 
 def _run(

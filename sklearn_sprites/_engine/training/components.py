@@ -1,0 +1,152 @@
+"""Objects that stand alone: connected pixels that are not ground, seen as windows."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.ground import ground_of, image_of
+from sklearn_sprites._engine.training.gauge import SPREAD
+from sklearn_sprites._engine.training.scene_evidence import into_frame
+
+CLEARLY = 3.5e-3  # squared error per channel of a pixel that is not ground
+NOISE = 12.0  # the same in medians of all pixels
+SMALLEST = 6  # pixels of a side of what is looked at
+FILLED = 0.55  # share of its box that an object covers
+LOOSE = 0.25  # share of the blobs that is left out as least compact
+PIXEL = 1 / 12  # mean squared distance of a pixel's points from its center
+CHUNK = 128
+
+
+class Windows(NamedTuple):
+    """What objects look like in their own frames.
+
+    ``image`` and ``ground`` (n, C, h, w), ``mask`` (n, h, w) of the object's pixels.
+    """
+
+    image: Tensor
+    ground: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def take(self, index: Tensor) -> "Windows":
+        """Some of the windows."""
+        return Windows(*(part[index] for part in self))
+
+
+def behind(views: Tensor, spec: SceneSpec) -> Tensor:
+    """What lies behind the objects of views, (B, C, H, W)."""
+    if spec.has_picture:
+        return ground_of(views, spec)
+    if spec.has_level:
+        level = views.flatten(2).median(2).values
+        return level[..., None, None].expand_as(views)
+    return torch.zeros_like(views)
+
+
+def foreground(images: Tensor, ground: Tensor) -> Tensor:
+    """Whether pixels (B, H, W) differ clearly from the ground."""
+    wrong = (images - ground).square().sum(1)
+    least = max(CLEARLY * images.shape[1], NOISE * float(wrong.median()))
+    return wrong > least
+
+
+def components(shown: Tensor) -> Tensor:
+    """Labels (B, H, W) of pixels connected by their sides; 0 where nothing is shown."""
+    height, width = shown.shape[1:]
+    number = torch.arange(1, height * width + 1, device=shown.device)
+    label = number.view(1, height, width) * shown
+    while True:  # the largest number spreads; a sync per step
+        spread = label.clone()
+        spread[:, 1:] = torch.maximum(spread[:, 1:], label[:, :-1])
+        spread[:, :-1] = torch.maximum(spread[:, :-1], label[:, 1:])
+        spread[:, :, 1:] = torch.maximum(spread[:, :, 1:], label[:, :, :-1])
+        spread[:, :, :-1] = torch.maximum(spread[:, :, :-1], label[:, :, 1:])
+        spread = spread * shown
+        if torch.equal(spread, label):
+            return label
+        label = spread
+
+
+class Blobs(NamedTuple):
+    """Connected pixels: image and label, center, moments, box and area of each."""
+
+    image: Tensor  # (n,)
+    label: Tensor
+    center: Tensor  # (n, 2), x and y in pixels
+    spread: Tensor  # (n, 2), mean squared distance from it
+    low: Tensor  # (n, 2), of the box
+    high: Tensor
+    area: Tensor
+    compact: Tensor  # area relative to the ellipse of the same moments
+
+
+def blobs(label: Tensor) -> Blobs:
+    """Measure the components of :func:`components`."""
+    where = label.nonzero()  # (p, 3)
+    numbers = where[:, 0] * (label[0].numel() + 1) + label[tuple(where.T)]
+    names, index = numbers.unique(return_inverse=True)
+    points = where[:, [2, 1]].to(torch.float32) + 0.5
+    zeros = points.new_zeros((len(names), 2))
+    area = torch.bincount(index, minlength=len(names)).to(points)
+    center = zeros.index_add(0, index, points) / area[:, None]
+    far = points - center[index]
+    along = zeros.index_add(0, index, far.square()) / area[:, None]
+    across = zeros[:, 0].index_add(0, index, far.prod(1)) / area
+    both = (along + PIXEL).prod(1) - across.square()
+    every = index[:, None].expand(-1, 2)
+    return Blobs(
+        names // (label[0].numel() + 1),
+        names % (label[0].numel() + 1),
+        center,
+        along,
+        zeros.scatter_reduce(0, every, points, "amin", include_self=False) - 0.5,
+        zeros.scatter_reduce(0, every, points, "amax", include_self=False) + 0.5,
+        area,
+        area / (4 * math.pi * both.sqrt()),
+    )
+
+
+def alone(found: Blobs, height: int, width: int) -> Tensor:
+    """Whether blobs (n,) are compact, large enough, and away from the border."""
+    size = torch.tensor([width, height]).to(found.low)
+    inside = ((found.low > 0) & (found.high < size)).all(1)
+    sides = found.high - found.low
+    compact = found.area > FILLED * sides.prod(1)
+    return inside & compact & (sides.amin(1) >= SMALLEST)
+
+
+def _least_compact(compact: Tensor) -> Tensor:
+    """How compact blobs (n,) must be; objects that touch are less so."""
+    if not len(compact):
+        return compact.new_zeros(())
+    return compact.sort().values[int(LOOSE * len(compact))]
+
+
+def object_windows(views: Tensor, spec: SceneSpec) -> Windows:
+    """Windows of objects that stand alone, centered and of standard size."""
+    images, ground = image_of(views, spec), behind(views, spec)
+    label = components(foreground(images, ground))
+    found = blobs(label)
+    good = alone(found, *images.shape[2:])
+    good = good & (found.compact >= _least_compact(found.compact[good]))
+    good = good.nonzero()[:, 0]
+    sides = (spec.sprite_height, spec.sprite_width)
+    size = torch.tensor([sides[1], sides[0]]).to(images)
+    scale = (4 * found.spread / size.square()).sum(1).sqrt() / SPREAD
+    if not spec.has_scale:
+        scale = torch.ones_like(scale)
+    flat = torch.zeros_like(scale)
+    pose = torch.stack([*found.center.T, scale.log(), flat], 1)
+    parts = [images.new_zeros((0, 2 * spec.channels + 1, *sides))]
+    for some in good.split(CHUNK):
+        row = found.image[some]
+        mask = (label[row] == found.label[some, None, None])[:, None].to(images)
+        maps = torch.cat([images[row], ground[row], mask], 1)
+        parts.append(into_frame(maps, pose[some], sides))
+    image, behind_it, mask = torch.cat(parts).split([spec.channels] * 2 + [1], 1)
+    return Windows(image, behind_it, mask[:, 0])

@@ -1,0 +1,177 @@
+"""First shaded sprites: windows clustered by how well a tinted sprite explains them.
+
+As k-means, but a window's distance to a sprite is what is left of the window when the
+sprite is drawn over the ground in its best pose and tint. Windows count by logarithms
+of errors, relative to their own contrast, the likelihood when each has a noise level
+of its own: otherwise a few bright objects would have all sprites, and windows that no
+sprite can explain, such as two objects in one, would pull on them.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.components import Windows
+from sklearn_sprites._engine.training.gauge import without_holes
+from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+
+RESTARTS = 8
+ROUNDS = 10
+TRIES = 3  # windows among which each further seed is chosen
+INNER = 3  # turns of tint, mask and appearance within a round
+UNEXPLAINED = 0.03  # share of a window's energy that any sprite may leave
+FAINT = 0.05  # squared error of a window that is nothing
+BRIGHTEST = 0.97  # quantile of a sprite's ink that becomes one
+RIDGE = 1e-2
+
+
+class Seen(NamedTuple):
+    """Windows less their ground (n, C, P), the ground (n, C, P), energies (n,)."""
+
+    change: Tensor
+    ground: Tensor
+    energy: Tensor
+
+
+class Fit(NamedTuple):
+    """Errors (n, K) of sprites in their best poses, and these poses (n, K)."""
+
+    error: Tensor
+    pose: Tensor
+
+
+def seen_alone(windows: Windows) -> Seen:
+    """Windows without what surrounds their object."""
+    near = F.max_pool2d(windows.mask[:, None], 3, 1, 1)
+    change = (near * (windows.image - windows.ground)).flatten(2)
+    return Seen(change, windows.ground.flatten(2), change.square().sum((1, 2)))
+
+
+def fit_windows(seen: Seen, sprites: Tensor, there: Tensor) -> Fit:
+    """Draw sprites (K, 2, h, w) in all poses (P, h, w, 2) in each window.
+
+    With ink s and mask m, a tint g leaves |y - g s|^2 per channel, y = change + m
+    ground.
+    """
+    k, p = len(sprites), len(there)
+    drawn = torch.cat(
+        [
+            F.grid_sample(s.expand(p, -1, -1, -1), there, align_corners=False)
+            for s in sprites
+        ]
+    )
+    ink, alpha = drawn.flatten(2).unbind(1)  # (K P, h w)
+    both = (seen.change * seen.ground).sum(1)
+    left = seen.energy[:, None] + 2 * both @ alpha.T
+    left = left + seen.ground.square().sum(1) @ alpha.square().T
+    explained = torch.zeros_like(left)
+    for change, ground in zip(
+        seen.change.unbind(1), seen.ground.unbind(1), strict=True
+    ):
+        along = change @ ink.T + ground @ (alpha * ink).T
+        explained += along.clamp_min(0).square()
+    left = left - explained / (ink.square().sum(1) + RIDGE)
+    return Fit(*left.view(-1, k, p).clamp_min(0).min(2))
+
+
+def solve_sprite(change: Tensor, ground: Tensor, weight: Tensor, old: Tensor) -> Tensor:
+    """Ink and mask (2, h, w) of least squares over windows (n, C, h, w), weighted."""
+    ink, alpha = old.unbind(0)
+    shade = ink / alpha.clamp_min(0.05)
+    weight = (weight / weight.mean())[:, None, None, None]
+    for _ in range(INNER):
+        target = change + alpha * ground
+        tint = (target * ink).sum((2, 3)) / (ink.square().sum() + RIDGE)
+        tint = tint.clamp_min(0)[..., None, None]
+        contrast = tint * shade - ground
+        top = (weight * change * contrast).sum((0, 1))
+        alpha = top / ((weight * contrast.square()).sum((0, 1)) + RIDGE)
+        alpha = without_holes(alpha.clamp(0, 1)[None])[0]
+        target = change + alpha * ground
+        top = (weight * target * tint).sum((0, 1)) * alpha
+        power = (weight * tint.square()).sum() * alpha.square()
+        shade = (top / (power + RIDGE)).clamp_min(0)
+        brightest = (shade * alpha).flatten().quantile(BRIGHTEST).clamp_min(0.1)
+        shade = (shade / brightest).clamp(max=1)
+        ink = shade * alpha
+    return torch.stack([ink, alpha])
+
+
+def from_windows(windows: Windows) -> Tensor:
+    """Sprites (n, 2, h, w) that look as single windows do."""
+    gray = windows.image.mean(1)
+    top = (gray * windows.mask).flatten(1).quantile(BRIGHTEST, 1)
+    shade = (gray / top.clamp_min(1e-3)[:, None, None]).clamp(0, 1)
+    return torch.stack([shade * windows.mask, windows.mask], 1)
+
+
+def shaded_kmeans(
+    windows: Windows, k: int, spec: SceneSpec, draws: torch.Generator
+) -> Tensor:
+    """K sprites (K, 2, h, w), ink and mask, the best of some starts."""
+    seen = seen_alone(windows)
+    there, back = pose_grids(spec, windows.mask)
+    best, least = from_windows(windows.take(torch.zeros(k).long())), math.inf
+    for _ in range(RESTARTS if len(windows) > k else 1):
+        sprites = _seeds(windows, seen, k, there, draws)
+        for _ in range(ROUNDS):
+            sprites = _improved(seen, sprites, there, back)
+        loss = _loss(seen, sprites, there)
+        if loss < least:
+            best, least = sprites, loss
+    return best
+
+
+def _loss(seen: Seen, sprites: Tensor, there: Tensor) -> float:
+    left = fit_windows(seen, sprites, there).error.amin(1) / (seen.energy + FAINT)
+    return float((left + UNEXPLAINED).log().mean())
+
+
+def _improved(seen: Seen, sprites: Tensor, there: Tensor, back: Tensor) -> Tensor:
+    """Sprites after a round."""
+    found = fit_windows(seen, sprites, there)
+    error, label = found.error.min(1)
+    weight = 1 / (error + UNEXPLAINED * seen.energy + FAINT)
+    pose = found.pose.gather(1, label[:, None])[:, 0]
+    return _solved(seen, sprites, label, weight, back[pose])
+
+
+def _solved(
+    seen: Seen, sprites: Tensor, label: Tensor, weight: Tensor, turned: Tensor
+) -> Tensor:
+    sides = sprites.shape[2:]
+    solved = []
+    for j, old in enumerate(sprites):
+        mine = (label == j).nonzero()[:, 0]
+        if not len(mine):
+            solved.append(old)
+            continue
+        maps = torch.cat([seen.change[mine], seen.ground[mine]], 1).unflatten(2, sides)
+        maps = F.grid_sample(maps, turned[mine], align_corners=False)
+        change, ground = maps.chunk(2, 1)
+        solved.append(solve_sprite(change, ground, weight[mine], old))
+    return torch.stack(solved)
+
+
+def _seeds(
+    windows: Windows, seen: Seen, k: int, there: Tensor, draws: torch.Generator
+) -> Tensor:
+    """Windows far from each other, as in k-means++."""
+    weight = 1 / (seen.energy + 0.3 * seen.energy.median() + FAINT)
+    chosen = [int(torch.randint(len(windows), (1,), generator=draws))]
+    nearest = torch.full_like(weight, math.inf)
+    while True:
+        last = from_windows(windows.take(torch.tensor(chosen[-1:])))
+        nearest = torch.minimum(nearest, fit_windows(seen, last, there).error[:, 0])
+        if len(chosen) == k:
+            return from_windows(windows.take(torch.tensor(chosen)))
+        chance = (nearest * weight).double().cpu() + 1e-12
+        count = min(TRIES, len(windows))
+        tried = torch.multinomial(chance, count, generator=draws)
+        each = fit_windows(seen, from_windows(windows.take(tried)), there).error
+        totals = (torch.minimum(each, nearest[:, None]) * weight[:, None]).sum(0)
+        chosen.append(int(tried[totals.argmin()]))

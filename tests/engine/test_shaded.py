@@ -1,0 +1,234 @@
+"""Shaded sprites over pictures: windows, clusters, evidence, rounds."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_sprites._engine.ops.layers import free_share
+from sklearn_sprites._engine.runtime import generator
+from sklearn_sprites._engine.scene_inference import ScenePredictor
+from sklearn_sprites._engine.scene_settings import SceneSettings, Search, default_search
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import Sprites, draw, no_layers, picture
+from sklearn_sprites._engine.training.components import (
+    Windows,
+    alone,
+    behind,
+    blobs,
+    components,
+    object_windows,
+)
+from sklearn_sprites._engine.training.gauge import SPREAD, without_holes
+from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.rounds import fit_scenes
+from sklearn_sprites._engine.training.shaded_evidence import (
+    appearance,
+    shaded_evidence,
+)
+from sklearn_sprites._engine.training.shaded_kmeans import (
+    fit_windows,
+    seen_alone,
+    shaded_kmeans,
+)
+from sklearn_sprites._engine.training.shaded_rounds import standard
+from tests.oracles_scenes import connected, window_error
+
+SIDE = 32
+POSES = ("translation", "scale")
+SPEC = SceneSpec(2, 2, 1, 3, SIDE, SIDE, 12, 12, POSES, "gain", "solve", "gain")
+SEARCH = Search(sweeps=1, scales=(0.8, 1.0, 1.25), restarts=0, replacements=0)
+
+
+def draws(seed=0):
+    return generator(np.random.SeedSequence(seed), "cpu")
+
+
+def ground_picture():
+    y, x = torch.meshgrid(*[torch.linspace(0, 1, SIDE)] * 2, indexing="ij")
+    return torch.stack([0.5 + 0.1 * x, 0.5 + 0.1 * y, 0.6 - 0.1 * x * y])
+
+
+def shaded_scenes(n, seed=0):
+    """A ball and a box per image, lighter above, in tints, on a lit floor."""
+    make = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    images = np.empty((n, 3, SIDE, SIDE), np.float32)
+    kinds = np.zeros((n, SIDE, SIDE), np.int64)
+    for image, kind in zip(images, kinds, strict=True):
+        image[:] = ground_picture().numpy() * make.uniform(0.9, 1.1, (3, 1, 1))
+        for k, left in ((0, 8), (1, 24)):
+            cx, cy = left + make.uniform(-1, 1), make.uniform(8, SIDE - 8)
+            r = make.uniform(3.6, 4.8)
+            far = (
+                np.hypot(x - cx, y - cy)
+                if k == 0
+                else np.maximum(abs(x - cx), abs(y - cy))
+            )
+            mask = far < r
+            light = (
+                0.7 - 0.3 * (y - cy) / r if k == 0 else np.where(y < cy - r / 2, 1, 0.5)
+            )
+            tint = make.permutation([0.1, 0.5, 1.0])[:, None]
+            image[:, mask] = tint * light[mask]
+            kind[mask] = k + 1
+    return torch.from_numpy(images), torch.from_numpy(kinds)
+
+
+def views_of(images):
+    return torch.cat([images, ground_picture().expand_as(images)], 1)
+
+
+def sprites(seed=0):
+    make = torch.Generator().manual_seed(seed)
+    alpha = torch.zeros(2, 12, 12)
+    alpha[:, 2:10, 3:9] = 0.4 + 0.6 * torch.rand(2, 8, 6, generator=make)
+    return torch.stack([alpha * torch.rand(2, 12, 12, generator=make), alpha], 1)
+
+
+def test_components_are_connected_pixels():
+    shown = torch.rand(3, 9, 13, generator=torch.Generator().manual_seed(1)) > 0.5
+    label = components(shown)
+    for one, mask in zip(label, shown, strict=True):
+        slow = torch.from_numpy(connected(mask.numpy()))
+        assert torch.equal(one > 0, slow > 0)
+        pairs = torch.stack([one.flatten(), slow.flatten()]).unique(dim=1)
+        assert pairs.shape[1] == one.unique().numel() == slow.unique().numel()
+
+
+def test_blobs_are_measured():
+    shown = torch.zeros(2, 20, 30, dtype=torch.bool)
+    shown[0, 3:9, 5:19] = True
+    shown[1, 0:7, 4:11] = True
+    found = blobs(components(shown))
+    assert found.image.tolist() == [0, 1]
+    assert found.center.tolist() == [[12, 6], [7.5, 3.5]]
+    assert found.area.tolist() == [84, 49]
+    assert found.low.tolist() == [[5, 3], [4, 0]]
+    assert found.high.tolist() == [[19, 9], [11, 7]]
+    torch.testing.assert_close(found.spread[0], torch.tensor([195 / 12, 35 / 12]))
+    torch.testing.assert_close(found.compact, torch.full((2,), np.pi / 3).reciprocal())
+    assert alone(found, 20, 30).tolist() == [True, False]
+
+
+def test_windows_show_objects_that_stand_alone_in_one_size():
+    images, _ = shaded_scenes(30)
+    windows = object_windows(views_of(images), SPEC)
+    assert 30 < len(windows) <= 60
+    mass = windows.mask.sum((1, 2))
+    assert mass.std() / mass.mean() < 0.1
+    halves = (torch.arange(12) + 0.5) / 6 - 1
+    far = halves.square()[:, None] + halves.square()
+    spread = ((windows.mask * far).sum((1, 2)) / mass).sqrt()
+    torch.testing.assert_close(
+        spread, torch.full_like(spread, SPREAD), atol=0.05, rtol=0
+    )
+
+
+def test_what_lies_behind_objects_is_a_picture_a_level_or_black():
+    views = views_of(shaded_scenes(2)[0])
+    assert torch.equal(behind(views, SPEC), views[:, 3:])
+    images = torch.full((1, 3, SIDE, SIDE), 0.25)
+    images[..., :10, :10] = 1
+    plain = SceneSpec(2, 2, 1, 3, SIDE, SIDE, 12, 12, POSES, "gain")
+    assert (behind(images, plain) == 0.25).all()
+    black = SceneSpec(2, 2, 0, 3, SIDE, SIDE, 12, 12, POSES, "gain")
+    assert (behind(images, black) == 0).all()
+
+
+def test_errors_of_windows_are_those_of_drawing():
+    windows = object_windows(views_of(shaded_scenes(4)[0]), SPEC)
+    seen, there = seen_alone(windows), pose_grids(SPEC, windows.mask)[0][:5]
+    found = fit_windows(seen, sprites(), there)
+    for i in range(2):
+        for k in range(2):
+            slow = [
+                window_error(seen.change[i], seen.ground[i], sprites()[k], pose)
+                for pose in there
+            ]
+            assert float(found.error[i, k]) == pytest.approx(min(slow), abs=1e-3)
+            assert slow[found.pose[i, k]] == pytest.approx(min(slow), abs=1e-3)
+
+
+def test_balls_and_boxes_get_a_sprite_each():
+    views = views_of(shaded_scenes(40)[0])
+    halves = views.clone(), views.clone()
+    halves[0][:, :3, :, 16:] = views[:, 3:, :, 16:]
+    halves[1][:, :3, :, :16] = views[:, 3:, :, :16]
+    balls, boxes = (object_windows(half, SPEC) for half in halves)
+    windows = Windows(*(torch.cat(parts) for parts in zip(balls, boxes, strict=True)))
+    found = shaded_kmeans(windows, 2, SPEC, draws())
+    there = pose_grids(SPEC, windows.mask)[0]
+    label = fit_windows(seen_alone(windows), found, there).error.argmin(1)
+    is_box = torch.arange(len(windows)) >= len(balls)
+    agree = (label == is_box.long()).float().mean()
+    assert max(agree, 1 - agree) > 0.9
+
+
+def test_masks_have_no_holes():
+    mask = torch.zeros(1, 9, 9)
+    mask[:, 1:8, 1:8] = 0.8
+    mask[:, 4, 4] = 0.1
+    filled = without_holes(mask)
+    assert filled[0, 4, 4] == pytest.approx(0.8)
+    mask[:, 4, 4:] = 0.1  # an inlet stays
+    torch.testing.assert_close(without_holes(mask), mask)
+
+
+def test_true_sprites_fit_their_own_evidence():
+    planes = sprites().double()
+    planes[:, 0] = planes[:, 1] * appearance(planes).clamp(0.2, 1)
+    spec = SPEC
+    grounds = ground_picture().double()[None]
+    layers = no_layers(grounds, spec)
+    pose = torch.tensor([[[8.0, 9.0, 0.0, 0.0], [23.0, 20.0, 0.0, 0.0]]]).double()
+    layers = layers._replace(pose=pose, sprite=torch.tensor([[0, 1]]), on=layers.on + 1)
+    drawn = draw(Sprites(planes), layers, SIDE, SIDE)
+    ink, alpha = drawn.unbind(2)
+    tint = torch.tensor([[[0.9, 0.5, 0.2], [0.1, 0.6, 1.0]]]).double()
+    free = free_share(alpha, layers.over)
+    image = torch.einsum("blhw,blc->bchw", free * ink, tint)
+    image = image + (1 - alpha).prod(1, keepdim=True) * grounds
+    views = torch.cat([image, grounds], 1)
+    found = picture(views, drawn, layers.over, spec)
+    evidence = shaded_evidence(views, layers, found, planes, spec).sums[0]
+    for k in range(2):
+        top, bottom, shade_top, shade_bottom = evidence[k]
+        shown = planes[k, 1] > 0.2
+        inner = (top / bottom)[shown]
+        torch.testing.assert_close(inner, planes[k, 1][shown], atol=0.05, rtol=0)
+        shade = (planes[k, 0] / planes[k, 1].clamp_min(1e-6))[shown]
+        found_shade = (shade_top / shade_bottom)[shown]
+        torch.testing.assert_close(found_shade, shade, atol=0.05, rtol=0)
+
+
+def test_standard_sprites_stay_as_they_are():
+    once = standard(standard(sprites(), SPEC), SPEC)
+    for _ in range(20):
+        once = standard(once, SPEC)
+    again = standard(once, SPEC)
+    assert (again - once).abs().mean() < 0.02
+    assert (again[:, 0] <= again[:, 1] + 1e-6).all()
+
+
+def test_shaded_sprites_are_learned_from_scenes():
+    images, _ = shaded_scenes(60)
+    settings = SceneSettings(search=SEARCH, max_rounds=2, images_per_round=32)
+    fitted = fit_scenes(
+        images.numpy(), SPEC, settings, np.random.SeedSequence(0), "cpu"
+    )
+    assert fitted.sprites.shape == (2, 4, 12, 12)
+    assert fitted.loss < 2e-3
+    assert fitted.sprites[:, -1, 6, 6].min() > 0.9
+    found = ScenePredictor(fitted, SEARCH, 0.1, "cpu").decompose(images[:16].numpy())
+    shown = found.sprite >= 0
+    assert shown.sum() == 32
+    is_box = found.x[shown] > SIDE / 2  # as they are placed
+    agree = np.mean((found.sprite[shown] == 1) == is_box)
+    assert max(agree, 1 - agree) > 0.9
+
+
+def test_scales_over_pictures_are_wide():
+    plain = SceneSpec(2, 2, 1, 3, SIDE, SIDE, 12, 12)
+    assert default_search(plain) == Search()
+    scales = default_search(SPEC).scales
+    assert max(scales) > 5 * min(scales)
