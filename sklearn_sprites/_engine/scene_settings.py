@@ -5,10 +5,9 @@ from typing import Any
 
 from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
+from sklearn_sprites._engine.scene_spec import SceneSpec
 
 Gradient = Regression | Attention
-
-from sklearn_sprites._engine.scene_spec import SceneSpec
 
 
 @dataclass(frozen=True)
