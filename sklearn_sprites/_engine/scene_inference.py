@@ -21,13 +21,13 @@ from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Ren
 from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact, guessed
+from sklearn_sprites._engine.search.improve import improved, joined
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
-from sklearn_sprites._engine.search.moves import improved, joined
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
-    find_layers,
     make_searcher,
+    sought,
 )
 from sklearn_sprites._engine.search.sprites import pooled, received
 
@@ -127,7 +127,7 @@ class ScenePredictor:
     def _found(self, views: list[Tensor]) -> Found:
         if self.guesser is not None:
             return joined([self.guesser(view) for view in views])
-        found = joined([find_layers(view, self.searcher) for view in views])
+        found = joined([sought(view, self.searcher) for view in views])
         return improved(torch.cat(views), found, self.searcher, BATCH)
 
     def _completed(

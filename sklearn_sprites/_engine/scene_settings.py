@@ -24,7 +24,7 @@ class Search:
     ----------
     sweeps : int, default=2
         How often every layer is searched anew.
-    peaks : int, default=3
+    peaks : int, default=2
         Places per image and layer at which the bank of poses is tried.
     hypotheses : int, default=2
         Candidates per sprite that are refined.
@@ -36,12 +36,13 @@ class Search:
         Gauss-Newton steps on the pose of a candidate.
     visible : float, default=0.4
         Share of its area that a candidate must show.
-    restarts : int, default=1
-        Further searches of images that stay poor: of every layer anew on all pixels,
-        then from nothing with other preferences.
-    replacements : int, default=3
+    restarts : int, default=3
+        Further searches of images that stay poor: the layers that are explained worst
+        anew on all pixels, then all layers, largely hidden ones among them, then the
+        worst again, then all from nothing with other preferences.
+    replacements : int, default=0
         Attempts to replace two layers at once in images that stay poor.
-    poor : float, default=0.015
+    poor : float, default=0.025
         Squared error, relative to what the layers save, above which an image is
         searched again.
 
@@ -49,19 +50,19 @@ class Search:
     --------
     >>> from sklearn_sprites import Search
     >>> Search(sweeps=3).peaks
-    3
+    2
     """
 
     sweeps: int = 2
-    peaks: int = 3
+    peaks: int = 2
     hypotheses: int = 2
     rotations: int = 12
     scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
     refine_steps: int = 5
     visible: float = 0.4
-    restarts: int = 1
-    replacements: int = 3
-    poor: float = 0.015
+    restarts: int = 3
+    replacements: int = 0
+    poor: float = 0.025
 
 
 RANGES = {

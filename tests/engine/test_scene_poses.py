@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse, make_bank
+from sklearn_sprites._engine.search.improve import improved
 from sklearn_sprites._engine.search.layers import (
     Layers,
     Sprites,
@@ -16,18 +17,26 @@ from sklearn_sprites._engine.search.layers import (
     picture,
     settle,
 )
+from sklearn_sprites._engine.search.moves import worst_layers
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, find_peaks
-from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polish
+from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polish, terms_of
 from sklearn_sprites._engine.search.posed import draft, make_pose_searcher, sweep
-from sklearn_sprites._engine.search.poses import corner_pose, pixel_centers, place
+from sklearn_sprites._engine.search.poses import (
+    corner_pose,
+    pixel_axes,
+    pixel_centers,
+    place,
+)
 from sklearn_sprites._engine.search.refine import (
     Slopes,
+    Terms,
     cut_views,
     draw_slopes,
     make_slopes,
     normal_equations,
     refine,
 )
+from sklearn_sprites._engine.search.scene import finished, make_searcher
 
 SPEC = SceneSpec(2, 2, 1, 3, 24, 24, 12, 12, ("similarity",), "flat")
 NO_BLUR = 1
@@ -82,12 +91,13 @@ def test_jacobians_of_drawing_equal_finite_differences():
     sprite = torch.tensor([[0, 1]])
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4], [12.6, 11.2, -0.1, 2.0]]]).double()
     inside = (centers - 12).norm(dim=1) < 3
-    found = draw_slopes(slopes, sprite, pose, centers)
+    axes = pixel_axes(24, 24, 1, pose)
+    found = draw_slopes(slopes, sprite, pose, axes)
     for i in range(4):
         step = torch.zeros(4, dtype=torch.float64)
         step[i] = 1e-5
-        ahead = draw_slopes(slopes, sprite, pose + step, centers).alpha
-        behind = draw_slopes(slopes, sprite, pose - step, centers).alpha
+        ahead = draw_slopes(slopes, sprite, pose + step, axes).alpha
+        behind = draw_slopes(slopes, sprite, pose - step, axes).alpha
         expected = (ahead - behind) / 2e-5
         torch.testing.assert_close(
             found.alpha_jacobian[:, :, i, inside],
@@ -106,14 +116,16 @@ def test_normal_equations_are_those_of_the_written_out_jacobian(color):
     ink = sprites.alpha * shade if color == "gain" else sprites.alpha
     sprites = Sprites(torch.stack([ink, sprites.alpha], 1))
     slopes = make_slopes(sprites, spec, Search(), NO_BLUR)
-    centers = pixel_centers(24, 24, 1, sprites.planes)
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4]]]).double()
-    drawn = draw_slopes(slopes, torch.tensor([[1]]), pose, centers)
+    axes = pixel_axes(24, 24, 1, pose)
+    drawn = draw_slopes(slopes, torch.tensor([[1]]), pose, axes)
     gain = torch.rand(1, 1, 3, generator=make).double()
     behind = torch.rand(1, 1, 3, 576, generator=make).double()
     left = torch.rand(1, 1, 3, 576, generator=make).double()
     weight = torch.rand(1, 1, 576, generator=make).double()
-    matrix, right = normal_equations(drawn, gain, None, behind, left, weight)
+    terms = terms_of(gain[..., None], behind, left)
+    terms = Terms(*(weight * term for term in terms))
+    matrix, right = normal_equations(drawn, terms)
     rows = [
         gain[0, 0, c] * drawn.ink_jacobian[0, 0]
         - behind[0, 0, c] * drawn.alpha_jacobian[0, 0]
@@ -221,8 +233,9 @@ def test_views_hold_the_pixels_at_their_centers():
     scene = Scene(image, torch.zeros_like(image), torch.ones(1, 24, 24))
     views = cut_views(scene, layers.pose, 10, 1)
     for n in range(2):
-        columns, rows = views.centers[0, n].long().T
-        assert torch.equal(views.residual[0, n], image[0][:, rows, columns])
+        columns, rows = (axis[0, n].long() for axis in views.axes)
+        expected = image[0][:, rows[:, None], columns].flatten(1)
+        assert torch.equal(views.both[0, n, :3], expected)
 
 
 def test_the_highest_peak_is_at_the_only_object():
@@ -289,13 +302,41 @@ def test_jacobians_of_cut_edges_equal_finite_differences():
     sprite = torch.tensor([[0, 1]])
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4], [12.6, 11.2, -0.1, 2.0]]]).double()
     inside = (centers - 12).norm(dim=1) < 3
-    found = draw_slopes(slopes, sprite, pose, centers)
+    axes = pixel_axes(24, 24, 1, pose)
+    found = draw_slopes(slopes, sprite, pose, axes)
     for i in range(4):
         step = torch.zeros(4, dtype=torch.float64)
         step[i] = 1e-6
-        ahead = draw_slopes(slopes, sprite, pose + step, centers).alpha
-        behind = draw_slopes(slopes, sprite, pose - step, centers).alpha
+        ahead = draw_slopes(slopes, sprite, pose + step, axes).alpha
+        behind = draw_slopes(slopes, sprite, pose - step, axes).alpha
         expected = (ahead - behind)[..., inside] / 2e-6
         jacobian = found.alpha_jacobian[:, :, i, inside]
         torch.testing.assert_close(jacobian, expected, rtol=1e-5, atol=1e-5)
     assert 0 < float((found.alpha[..., inside] == 1).double().mean()) < 0.8
+
+
+@pytest.mark.parametrize("sprite", [[1, 1], [0, 0]])
+def test_a_layer_of_the_wrong_sprite_is_sought_anew_where_it_is(sprite):
+    image, layers = TWO
+    images = image.expand(2, -1, -1, -1).contiguous()
+    wrong = layers._replace(sprite=torch.tensor([sprite]))
+    wrong = Layers(*(values.expand(2, *values.shape[1:]).clone() for values in wrong))
+    sprites = smooth_sprites(torch.float32)
+    search = Search(restarts=1, poor=0.0)
+    searcher = make_searcher(SPEC, search, 0.3, sprites)
+    found = finished(images, wrong, searcher)
+    before = found.picture.error.clone()
+    found = improved(images, found, searcher, 2)
+    assert found.layers.sprite.tolist() == [[0, 1]] * 2
+    assert (found.picture.error < 0.05 * before).all()
+
+
+def test_the_worst_layer_is_the_one_near_what_is_left():
+    image, layers = TWO
+    searcher = make_searcher(SPEC, Search(), 0.3, smooth_sprites(torch.float32))
+    found = finished(image, layers, searcher)
+    for i in range(2):
+        x, y = (int(value) for value in layers.pose[0, i, :2])
+        spoilt = image.clone()
+        spoilt[..., y - 2 : y + 2, x - 2 : x + 2] += 0.2
+        assert worst_layers(spoilt, found, SPEC)[0].tolist() == [i, 1 - i]

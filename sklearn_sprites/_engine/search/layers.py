@@ -140,6 +140,12 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     return Picture(alpha, ink, over, planes, colors, image, error)
 
 
+def blank_error(images: Tensor, spec: SceneSpec) -> Tensor:
+    """Squared error (B,) without any layer."""
+    empty = images.new_zeros((len(images), 0, 2, *images.shape[2:]))
+    return picture(images, empty, images.new_zeros((len(images), 0, 0)), spec).error
+
+
 def layer_colors(found: Picture, spec: SceneSpec) -> Tensor:
     """Colors of the layers alone, (B, L, C)."""
     return found.colors[:, 1:] if spec.has_level else found.colors

@@ -1,10 +1,9 @@
 """Other ways to search images whose error stays high.
 
-First every layer is searched anew on all pixels, from the layers as they are; restarts
-search from nothing with other preferences; a replacement takes away the layers nearest
-to what is explained worst, and searches them again. Whatever is found replaces what was
-there only where the objective falls: the squared error and the penalties of the layers
-shown.
+The layers that are explained worst are sought anew on all pixels, where they are; all
+layers are searched again, now that it is known what hides them; restarts search from
+nothing with other preferences; a replacement takes away the layers nearest to what is
+explained worst, and searches them again.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,30 +15,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import Filters
+from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse, make_bank
+from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers
 from sklearn_sprites._engine.search.posed import (
     Draft,
     PoseSearcher,
     draft,
     make_pose_searcher,
+    replace_layer,
     sketch,
     sweep,
     tidied,
 )
-from sklearn_sprites._engine.search.scene import (
-    Found,
-    Searcher,
-    choose,
-    finished,
-    shifted,
-)
+from sklearn_sprites._engine.search.scene import Found, Searcher, shifted
 
 CLOSER = 0.7  # share of its area that a layer shows in a cautious search
 SMALL = 0.7  # share of the largest scale that small layers have
 AROUND = 0.15  # of a side: how far a residual is spread to find the worst place
 LEAVING = 2  # layers shown that are searched again
-
+WORST = 3  # layers that are sought anew where they are
+NEAR = 5  # pixels squared in which an error is blamed on a layer
+HIDDEN = 0.15  # share of its area that a layer shows when it is known what hides it
 PROMISING = 1.05  # times the coarse objective that a draft may have to be finished
 
 
@@ -53,43 +51,44 @@ class Proposal(NamedTuple):
 Move = Callable[[Tensor, Found], Proposal]
 
 
-def objective(found: Found, penalty: float) -> Tensor:
-    """Squared error and penalties (B,)."""
-    return found.picture.error + penalty * found.layers.on.sum(1)
-
-
-def is_poor(found: Found, searcher: Searcher) -> Tensor:
-    """Whether the error is high for what the layers save, (B,)."""
-    error, saved = found.picture.error, found.saves.sum(1)
-    return (error > searcher.search.poor * saved) & (error > searcher.penalty)
-
-
 def moves(searcher: Searcher) -> Iterator[Move]:
     """Restarts, then replacements."""
     posed = searcher.posed
     if not searcher.spec.n_layers:
         return
     if searcher.filters is not None:
-        for rank in range(1, searcher.search.restarts + searcher.search.replacements):
-            yield _other_first(searcher, searcher.filters, rank)
+        for turn in range(searcher.search.restarts + searcher.search.replacements):
+            yield _other_first(searcher, searcher.filters, turn + 1)
     if posed is None:
         return
-    spec, search = searcher.spec, posed.search
-    fine = make_pose_searcher(
-        spec, search, posed.penalty, searcher.sprites, posed.last_scale, step=1
-    )
-    cautious = posed._replace(search=replace(search, visible=CLOSER))
-    small = small_only(posed, searcher)
-    restarts = [cautious, small, small_only(cautious, searcher)]
-    for turn in range(searcher.search.restarts):
-        if turn == 0:
-            yield _again(fine)
-        else:
-            way = restarts[(turn - 1) % len(restarts)]
-            yield _restart(way)
+    yield from _restarts(posed, searcher)
+    cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
     for turn in range(searcher.search.replacements):
         way = (posed, cautious, small)[turn % 3]
         yield _replacement(way, turn // 2)
+
+
+def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Move]:
+    spec, search, sprites = searcher.spec, posed.search, searcher.sprites
+    hidden = preferring(posed, visible=min(HIDDEN, search.visible))
+    if spec.has_picture:
+        yield from [_again(posed)][: search.restarts]
+        return
+    fine = make_pose_searcher(
+        spec, hidden.search, posed.penalty, sprites, posed.last_scale, step=1
+    )
+    cautious = preferring(posed, visible=CLOSER)
+    others = cautious, small_only(posed, searcher), small_only(cautious, searcher)
+    for turn in range(search.restarts):
+        if turn < 3:
+            yield _again(hidden) if turn == 1 else _refit(fine)
+        else:
+            yield _restart(others[turn % 3])
+
+
+def preferring(posed: PoseSearcher, visible: float) -> PoseSearcher:
+    """A search for layers that show at least a share of their area."""
+    return posed._replace(search=replace(posed.search, visible=visible))
 
 
 def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
@@ -101,39 +100,22 @@ def small_only(posed: PoseSearcher, searcher: Searcher) -> PoseSearcher:
     return posed._replace(search=search, bank=bank)
 
 
-def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Found:
-    """Try all moves on the images that are poor, in batches of one `size`."""
-    for move in moves(searcher):
-        rows, layers = _proposals(images, found, move, searcher, size)
-        every = torch.arange(len(rows), device=rows.device)
-        for part in every.split(size) if len(rows) else ():
-            kept, wrapped = rows[part], part[_wrapped(part, size)]
-            old = _take(found, rows[wrapped])
-            tried = Layers(*(values[wrapped] for values in layers))
-            new = finished(images[rows[wrapped]], tried, searcher)
-            better = objective(new, searcher.penalty) < objective(old, searcher.penalty)
-            found = _put(found, kept, choose(better, new, old))
-    return found
+def _refit(posed: PoseSearcher) -> Move:
+    """Seek the layers that are explained worst anew, where they are."""
 
+    def move(images: Tensor, found: Found) -> Proposal:
+        small = coarse(images, posed.step)
+        start = now = draft(small, found.layers, posed)
+        for i in worst_layers(images, found, posed.spec).unbind(1):
+            center = now.layers.pose[torch.arange(len(i)), i, :2] / posed.step
+            rows, columns = small.shape[2:]
+            x, y = center.round().long().unbind(1)
+            around = torch.stack([y.clamp(0, rows - 1), x.clamp(0, columns - 1)], 1)
+            now = replace_layer(small, now, i, posed, around)
+        before, after = (_objective(each, posed) for each in (start, now))
+        return Proposal(now.layers, after < before)
 
-def _wrapped(part: Tensor, size: int) -> Tensor:
-    """Positions in a part, as often as fill a batch."""
-    return torch.arange(size, device=part.device) % len(part)
-
-
-def _proposals(
-    images: Tensor, found: Found, move: Move, searcher: Searcher, size: int
-) -> tuple[Tensor, Layers]:
-    """Rows of images for which a move proposes layers, and these layers."""
-    poor = is_poor(found, searcher).nonzero()[:, 0]
-    rows, layers = [poor[:0]], [[values[:0] for values in found.layers]]
-    for part in poor.split(size) if len(poor) else ():
-        batch = part[_wrapped(part, size)]
-        proposal = move(images[batch], _take(found, batch))
-        good = proposal.promising[: len(part)].nonzero()[:, 0]
-        rows.append(part[good])
-        layers.append([values[good] for values in proposal.layers])
-    return torch.cat(rows), Layers(*map(torch.cat, zip(*layers, strict=True)))
+    return move
 
 
 def _again(posed: PoseSearcher) -> Move:
@@ -191,11 +173,22 @@ def _replacement(posed: PoseSearcher, rank: int) -> Move:
 
 
 def _proposal(now: Draft, start: Draft, posed: PoseSearcher) -> Proposal:
-    before, after = (
-        each.picture.error * posed.step**2 + posed.penalty * each.layers.on.sum(1)
-        for each in (start, now)
-    )
+    before, after = (_objective(each, posed) for each in (start, now))
     return Proposal(now.layers, after < PROMISING * before)
+
+
+def _objective(now: Draft, posed: PoseSearcher) -> Tensor:
+    error = now.picture.error * posed.step**2
+    return error + posed.penalty * now.layers.on.sum(1)
+
+
+def worst_layers(images: Tensor, found: Found, spec: SceneSpec) -> Tensor:
+    """The layers near which most is left of an image, worst first: (B, WORST)."""
+    left = image_of(images, spec) - found.picture.image
+    wrong = left.square().sum(1, keepdim=True)
+    near = F.max_pool2d(found.picture.alpha, NEAR, 1, NEAR // 2)
+    blame = (near * wrong).sum((2, 3)) * found.layers.on
+    return blame.sort(dim=1, descending=True, stable=True).indices[:, :WORST]
 
 
 def worst_place(residual: Tensor, rank: int) -> Tensor:
@@ -208,33 +201,3 @@ def worst_place(residual: Tensor, rank: int) -> Tensor:
     heap = torch.where(heap >= top, heap, 0).flatten(1)
     spot = heap.topk(min(rank + 1, heap.shape[1]), 1).indices[:, -1]
     return torch.stack([spot % width + 0.5, spot // width + 0.5], 1).to(residual)
-
-
-def _take(found: Found, rows: Tensor) -> Found:
-    return _each(found, lambda old: old[rows])
-
-
-def _put(found: Found, rows: Tensor, new: Found) -> Found:
-    for old, value in zip(_tensors(found), _tensors(new), strict=True):
-        old[rows] = value[: len(rows)]
-    return found
-
-
-def _tensors(found: Found) -> list[Tensor]:
-    return [*found.layers, *found.picture, found.saves, found.share]
-
-
-def _each(found: Found, change: Callable[[Tensor], Tensor]) -> Found:
-    return Found(
-        type(found.layers)(*map(change, found.layers)),
-        type(found.picture)(*map(change, found.picture)),
-        change(found.saves),
-        change(found.share),
-    )
-
-
-def joined(parts: list[Found]) -> Found:
-    """One record of all images of several."""
-    columns = [torch.cat(c) for c in zip(*map(_tensors, parts), strict=True)]
-    rest = iter(columns)
-    return _each(parts[0], lambda _: next(rest))

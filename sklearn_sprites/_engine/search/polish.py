@@ -28,12 +28,14 @@ from sklearn_sprites._engine.search.layers import (
     pick,
     picture,
 )
-from sklearn_sprites._engine.search.poses import pixel_centers
+from sklearn_sprites._engine.search.poses import pixel_axes
 from sklearn_sprites._engine.search.refine import (
     Drawn,
     Slopes,
+    Terms,
     draw_slopes,
-    normal_equations,
+    ink_equations,
+    mask_equations,
     stepped,
 )
 
@@ -88,6 +90,17 @@ def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, 
     return flat(free), behind / clear[:, :, None]
 
 
+def terms_of(color: Tensor, behind: Tensor, left: Tensor) -> Terms:
+    """From maps (B, L, C, P), or what can be expanded to that."""
+    return Terms(
+        color.square().sum(2),
+        (color * behind).sum(2),
+        behind.square().sum(2),
+        (color * left).sum(2),
+        (behind * left).sum(2),
+    )
+
+
 def normal_step(
     images: Tensor,
     layers: Layers,
@@ -99,18 +112,21 @@ def normal_step(
 ) -> Tensor:
     """Poses (B, L, 4) after a step of every layer on its own."""
     rows, columns = images.shape[2:]
-    centers = pixel_centers(rows, columns, side, images)
-    drawn = draw_slopes(slopes, layers.sprite, layers.pose, centers)
-    missing = -len(centers) % LINE
-    by_alpha = F.pad(drawn.alpha_jacobian, (0, missing))
-    by_ink = by_alpha
-    if drawn.ink is not drawn.alpha:
-        by_ink = F.pad(drawn.ink_jacobian, (0, missing))
+    axes = pixel_axes(rows, columns, side, images)
+    drawn = draw_slopes(slopes, layers.sprite, layers.pose, axes)
     left = flat(image_of(images, spec) - found.image)[:, None]  # (B, 1, C, P)
     free, behind = contrasts(images, found, spec)
-    color = layer_colors(found, spec)
-    scaled = Drawn(drawn.alpha, drawn.ink, by_alpha, by_ink)
-    matrix, right = normal_equations(scaled, color, free, behind, left, None)
+    shown = layer_colors(found, spec)[..., None] * free[:, :, None]
+    missing = -(rows * columns) % LINE
+    by_alpha = F.pad(drawn.alpha_jacobian, (0, missing))
+    if drawn.ink is drawn.alpha:
+        contrast = shown - behind
+        strength, pull = contrast.square().sum(2), (contrast * left).sum(2)
+        matrix, right = mask_equations(by_alpha, strength, pull)
+    else:
+        by_ink = F.pad(drawn.ink_jacobian, (0, missing))
+        padded = Drawn(drawn.alpha, drawn.ink, by_alpha, by_ink)
+        matrix, right = ink_equations(padded, terms_of(shown, behind, left))
     return stepped(layers.pose, matrix, right, slopes, damping)
 
 

@@ -14,6 +14,7 @@ from sklearn_sprites._engine.search.layers import (
     Layers,
     Picture,
     Sprites,
+    draw,
     no_layers,
     pick,
     picture,
@@ -21,7 +22,6 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks, try_poses
-from sklearn_sprites._engine.search.poses import place
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes, refine
 
 EXPLAINED = 0.01  # squared error of a covered pixel that leaves it to its layer
@@ -34,7 +34,7 @@ class PoseSearcher(NamedTuple):
     search: Search
     penalty: float
     step: int
-    sprites: Sprites  # blurred as coarse pixels blur them
+    sprites: Sprites  # as they are drawn, blurred as coarse pixels blur them
     bank: Bank
     slopes: Slopes
     last_scale: float
@@ -49,13 +49,14 @@ def make_pose_searcher(
     step: int | None = None,
 ) -> PoseSearcher:
     """Prepare sprites, by default for the resolution that images are searched at."""
-    step, sprites = step or coarse_step(spec), sprites.on_grid()
-    slopes = make_slopes(sprites, spec, search, step)
+    step, grid = step or coarse_step(spec), sprites.on_grid()
+    slopes = make_slopes(grid, spec, search, step)
     alpha = slopes.planes[:, 0]
     ink = slopes.planes[:, 3] if spec.color == "gain" else alpha
     soft = Sprites(torch.stack([ink, alpha], 1))
-    bank = make_bank(sprites, spec, search, step)
-    return PoseSearcher(spec, search, penalty, step, soft, bank, slopes, last_scale)
+    bank = make_bank(grid, spec, search, step)
+    drawn = soft if step > 1 else sprites
+    return PoseSearcher(spec, search, penalty, step, drawn, bank, slopes, last_scale)
 
 
 class Draft(NamedTuple):
@@ -69,24 +70,24 @@ class Draft(NamedTuple):
 def draft(images: Tensor, layers: Layers, searcher: PoseSearcher) -> Draft:
     """Draw layers on coarse images."""
     rows, columns = images.shape[2:]
-    drawn = place(
-        searcher.sprites.planes,
-        layers.sprite,
-        layers.pose,
-        rows,
-        columns,
-        searcher.step,
-    )
-    drawn = drawn * layers.on[..., None, None, None]
+    drawn = draw(searcher.sprites, layers, rows, columns, searcher.step)
     found = settle(images, drawn, layers.over, searcher.spec)
     return Draft(layers._replace(over=found.over), drawn, found)
 
 
-def best_layer(scene: Scene, searcher: PoseSearcher) -> tuple[Tensor, Tensor, Tensor]:
-    """Sprite (B,), pose (B, 4) and robust saving (B,) of the best further layer."""
+def best_layer(
+    scene: Scene, searcher: PoseSearcher, around: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sprite (B,), pose (B, 4) and robust saving (B,) of the best further layer.
+
+    Anywhere, or `around` places (B, 2), rows and columns of the scene.
+    """
     search, bank, step = searcher.search, searcher.bank, searcher.step
     maps = scene.maps()
-    peaks = find_peaks(maps, bank, search.visible, search.peaks)
+    if around is None:
+        peaks = find_peaks(maps, bank, search.visible, search.peaks)
+    else:
+        peaks = around[:, None]
     tried = try_poses(maps, peaks, bank, search.visible, search.hypotheses, step)
     side = bank.tile + 2
     found = refine(
@@ -114,10 +115,18 @@ def sweep(images: Tensor, start: Draft, searcher: PoseSearcher, which: Tensor) -
 
 
 def replace_layer(
-    images: Tensor, now: Draft, i: Tensor, searcher: PoseSearcher
+    images: Tensor,
+    now: Draft,
+    i: Tensor,
+    searcher: PoseSearcher,
+    around: Tensor | None = None,
 ) -> Draft:
-    """Take layer i (B,) of every image away and put the best one in its place."""
+    """Take layer i (B,) of every image away and put the best one in its place.
+
+    With places `around` which to look, see :func:`best_layer`, empty layers stay so.
+    """
     spec, row = searcher.spec, i[:, None]
+    may = now.layers.on.gather(1, row)[:, 0] > 0 if around is not None else True
     on = now.layers.on.scatter(1, row, 0.0)
     shown = now.drawn * on[..., None, None, None]
     without = picture(images, shown, now.layers.over, spec)
@@ -126,19 +135,12 @@ def replace_layer(
     wrong = (target - without.image).square().sum(1)
     free = 1 - covered * torch.exp(-wrong / EXPLAINED)
     scene = Scene(target, without.image, free)
-    sprite, pose, saves = best_layer(scene, searcher)
-    one = (saves > 0).to(on)
+    sprite, pose, saves = best_layer(scene, searcher, around)
+    one = ((saves > 0) & may).to(on)
+    single = Layers(sprite[:, None], pose[:, None], one[:, None], without.over)
     rows, columns = images.shape[2:]
-    planes = place(
-        searcher.sprites.planes,
-        sprite[:, None],
-        pose[:, None],
-        rows,
-        columns,
-        searcher.step,
-    )
-    index = row[..., None, None, None].expand_as(planes)
-    drawn = shown.scatter(1, index, planes * one[:, None, None, None, None])
+    planes = draw(searcher.sprites, single, rows, columns, searcher.step)
+    drawn = shown.scatter(1, row[..., None, None, None].expand_as(planes), planes)
     layers = Layers(
         now.layers.sprite.scatter(1, row, sprite[:, None]),
         now.layers.pose.scatter(1, row[..., None].expand(-1, 1, 4), pose[:, None]),

@@ -8,18 +8,31 @@ the image; the angle turns from x to y. ``step`` is the side of a pixel of a coa
 image, in pixels.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+class Axes(NamedTuple):
+    """Coordinates of the columns ``x`` (..., W) and rows ``y`` (..., H) of pixels."""
+
+    x: Tensor
+    y: Tensor
+
+
+def pixel_axes(rows: int, columns: int, step: float, like: Tensor) -> Axes:
+    """Axes of the pixels of an image."""
+    x = torch.arange(columns, dtype=like.dtype, device=like.device)
+    y = torch.arange(rows, dtype=like.dtype, device=like.device)
+    return Axes((x + 0.5) * step, (y + 0.5) * step)
+
+
 def pixel_centers(rows: int, columns: int, step: float, like: Tensor) -> Tensor:
     """Centers (x, y) of the pixels of an image, row by row, (P, 2)."""
-    y, x = torch.meshgrid(
-        (torch.arange(rows, dtype=like.dtype, device=like.device) + 0.5) * step,
-        (torch.arange(columns, dtype=like.dtype, device=like.device) + 0.5) * step,
-        indexing="ij",
-    )
+    axes = pixel_axes(rows, columns, step, like)
+    y, x = torch.meshgrid(axes.y, axes.x, indexing="ij")
     return torch.stack([x, y], -1).view(-1, 2)
 
 
@@ -37,6 +50,14 @@ def to_frame(pose: Tensor, sides: tuple[int, int]) -> Tensor:
     )
 
 
+def sprite_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Where pixels are in sprites at poses (..., 4), in [-1, 1]: (..., H, W, 2)."""
+    matrix = to_frame(pose, sides)
+    x, y = axes.x - pose[..., :1], axes.y - pose[..., 1:2]
+    across = x[..., None, :, None] * matrix[..., None, None, :, 0]
+    return across + y[..., :, None, None] * matrix[..., None, None, :, 1]
+
+
 def place(
     sprites: Tensor, index: Tensor, pose: Tensor, rows: int, columns: int, step: int = 1
 ) -> Tensor:
@@ -44,12 +65,10 @@ def place(
 
     Returns (B, L, D, rows, columns).
     """
-    centers = pixel_centers(rows, columns, step, pose)
     sides = (sprites.shape[2], sprites.shape[3])
-    offset = centers - pose[..., None, :2]  # (B, L, P, 2)
-    where = offset @ to_frame(pose, sides).transpose(-1, -2)
+    where = sprite_points(pixel_axes(rows, columns, step, pose), pose, sides)
     drawn = F.grid_sample(
-        sprites[index.flatten()], where.view(-1, rows, columns, 2), align_corners=False
+        sprites[index.flatten()], where.flatten(0, -4), align_corners=False
     )
     return drawn.unflatten(0, index.shape)
 

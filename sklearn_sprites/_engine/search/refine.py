@@ -18,7 +18,7 @@ from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
-from sklearn_sprites._engine.search.poses import to_frame
+from sklearn_sprites._engine.search.poses import Axes, sprite_points, to_frame
 
 DAMPING = 0.1  # of the diagonal
 LIMITS = (2.0, 2.0, 0.2, 0.3)  # of a step, in pixels, log-scale and radians
@@ -65,12 +65,14 @@ def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) ->
 
 
 class Views(NamedTuple):
-    """What candidates see of the image, (B, N, C, P), and where, (B, N, P, 2)."""
+    """What candidates see of the image, and where: ``axes`` are (B, N, T).
 
-    residual: Tensor
-    below: Tensor
+    ``both`` (B, N, 2 C, P): the residual and what is below; ``free`` (B, N, P).
+    """
+
+    both: Tensor
     free: Tensor
-    centers: Tensor
+    axes: Axes
 
 
 def cut_views(scene: Scene, pose: Tensor, side: int, step: int) -> Views:
@@ -80,18 +82,14 @@ def cut_views(scene: Scene, pose: Tensor, side: int, step: int) -> Views:
     height, width = scene.free.shape[1:]
     limit = torch.tensor([width, height], device=pose.device) + side
     origin = torch.minimum(origin.clamp_min(0), limit)
-    columns = origin[..., 0, None, None] + reach  # (B, N, 1, T)
-    rows = origin[..., 1, None, None] + reach[:, None]
-    c = scene.image.shape[1]
+    columns, rows = (origin[..., None] + reach).unbind(2)  # (B, N, T)
     maps = torch.cat([scene.image - scene.below, scene.below, scene.free[:, None]], 1)
     padded = F.pad(maps, (side,) * 4)
     each = torch.arange(len(pose), device=pose.device)[:, None, None, None]
-    seen = padded.permute(0, 2, 3, 1)[each, rows, columns]  # (B, N, T, T, 2C + 1)
-    seen = seen.flatten(2, 3).transpose(2, 3).contiguous()
-    rows, columns = torch.broadcast_tensors(rows, columns)
-    places = torch.stack([columns, rows], -1).flatten(2, 3) - side
-    centers = (places.to(pose) + 0.5) * step
-    return Views(seen[:, :, :c], seen[:, :, c:-1], seen[:, :, -1], centers)
+    seen = padded.permute(0, 2, 3, 1)[each, rows[..., None], columns[:, :, None]]
+    seen = seen.flatten(2, 3).transpose(2, 3).contiguous()  # (B, N, 2C + 1, P)
+    x, y = (((i - side).to(pose) + 0.5) * step for i in (columns, rows))
+    return Views(seen[:, :, :-1], seen[:, :, -1], Axes(x, y))
 
 
 class Drawn(NamedTuple):
@@ -106,17 +104,16 @@ class Drawn(NamedTuple):
     ink_jacobian: Tensor
 
 
-def draw_slopes(slopes: Slopes, sprite: Tensor, pose: Tensor, centers: Tensor) -> Drawn:
+def draw_slopes(slopes: Slopes, sprite: Tensor, pose: Tensor, axes: Axes) -> Drawn:
     """Draw sprites (B, N) at poses (B, N, 4), with derivatives by the pose."""
     h, w = slopes.planes.shape[-2:]
     matrix = to_frame(pose, (h, w))
-    where = (centers - pose[..., None, :2]) @ matrix.transpose(-1, -2)
+    where = sprite_points(axes, pose, (h, w))
     drawn = F.grid_sample(
-        slopes.planes[sprite.flatten()],
-        where.flatten(0, 1)[:, :, None],
-        align_corners=False,
-    )[..., 0].unflatten(0, sprite.shape)  # (B, N, 3 or 6, P)
-    u, v = where.unbind(-1)
+        slopes.planes[sprite.flatten()], where.flatten(0, 1), align_corners=False
+    )
+    drawn = drawn.flatten(2).unflatten(0, sprite.shape)  # (B, N, 3 or 6, P)
+    u, v = where.flatten(2, 3).unbind(-1)
 
     def jacobian(across: Tensor, down: Tensor) -> Tensor:
         m = matrix[..., None, :, :]
@@ -144,39 +141,48 @@ def robust(error: Tensor, scale: float) -> Tensor:
     return error / (1 + error / scale)
 
 
-def normal_equations(
-    drawn: Drawn,
-    color: Tensor,
-    free: Tensor | None,
-    behind: Tensor,
-    left: Tensor,
-    weight: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Gauss-Newton matrix (B, N, Q, Q) and right-hand side (B, N, Q).
+class Terms(NamedTuple):
+    """Products over channels, (B, N, P), of what a change of a layer's pose does.
 
-    Of the weighted squares of what is `left` (B, N or 1, C, P), by the poses of layers
-    that show ``free (ink color)`` before ``(1 - alpha) behind``; `behind` (B, N, C, P)
-    holds the factor `free` (B, N, P), one by default.
+    With ink I and alpha A, a layer shows ``c I`` before ``(1 - A) b``, in colors c
+    before b; r is what is left of the image: ``cc`` is c . c, ``cr`` is c . r, ...
     """
-    gain = color[..., None] if free is None else color[..., None] * free[:, :, None]
-    if drawn.ink is drawn.alpha:
-        contrast = gain - behind  # (B, N, C, P)
-        jacobian = drawn.alpha_jacobian
-        strength, pull = contrast.square().sum(2), (left * contrast).sum(2)
-        if weight is not None:
-            strength, pull = weight * strength, weight * pull
-        matrix = (jacobian * strength[:, :, None]) @ jacobian.transpose(2, 3)
-        return matrix, (jacobian * pull[:, :, None]).sum(3)
-    q = drawn.alpha_jacobian.shape[2]
-    matrix = left.new_zeros((*behind.shape[:2], q, q))
-    right = left.new_zeros((*behind.shape[:2], q))
-    for c in range(behind.shape[2]):
-        jacobian = gain[:, :, c, None] * drawn.ink_jacobian
-        jacobian = jacobian - behind[:, :, c, None] * drawn.alpha_jacobian
-        weighted = jacobian if weight is None else jacobian * weight[:, :, None]
-        matrix += weighted @ jacobian.transpose(2, 3)
-        right += (weighted * left[:, :, c, None]).sum(3)
-    return matrix, right
+
+    cc: Tensor
+    cb: Tensor
+    bb: Tensor
+    cr: Tensor
+    br: Tensor
+
+
+def mask_equations(
+    jacobian: Tensor, strength: Tensor, pull: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gauss-Newton matrix (B, N, Q, Q) and right-hand side (B, N, Q) of masks.
+
+    With the contrast k = c - b, `strength` (B, N, P) is k . k, and `pull` is k . r.
+    """
+    matrix = (jacobian * strength[:, :, None]) @ jacobian.transpose(2, 3)
+    return matrix, (jacobian * pull[:, :, None]).sum(3)
+
+
+def ink_equations(drawn: Drawn, terms: Terms) -> tuple[Tensor, Tensor]:
+    """The same where ink is not alpha."""
+    cc, cb, bb, cr, br = (term[:, :, None] for term in terms)
+    by_alpha, by_ink = drawn.alpha_jacobian, drawn.ink_jacobian
+    mixed = (by_ink * cb) @ by_alpha.transpose(2, 3)
+    matrix = (by_ink * cc) @ by_ink.transpose(2, 3)
+    matrix = matrix + (by_alpha * bb) @ by_alpha.transpose(2, 3)
+    right = (by_ink * cr - by_alpha * br).sum(3)
+    return matrix - mixed - mixed.transpose(2, 3), right
+
+
+def normal_equations(drawn: Drawn, terms: Terms) -> tuple[Tensor, Tensor]:
+    """Gauss-Newton matrix and right-hand side, of masks or of ink."""
+    if drawn.ink is not drawn.alpha:
+        return ink_equations(drawn, terms)
+    cc, cb, bb, cr, br = terms
+    return mask_equations(drawn.alpha_jacobian, cc - 2 * cb + bb, cr - br)
 
 
 def refine(
@@ -192,20 +198,22 @@ def refine(
     """Improve poses; `saves` becomes the robust error saved, in coarse pixels."""
     sprite, pose = candidates.sprite, candidates.pose
     views = cut_views(scene, pose, side, step)
-    before = robust(views.residual.square().sum(2), last_scale)
+    rr, rb, bb = products(views.both)
+    before = robust(rr, last_scale)
     weight, best = views.free, torch.full_like(candidates.saves, NEVER)
     kept = pose
     for turn in range(steps + 1):
-        drawn = draw_slopes(slopes, sprite, pose, views.centers)
-        target = views.residual + drawn.alpha[:, :, None] * views.below
-        weighted = weight * drawn.ink
-        power = (weighted * drawn.ink).sum(2).clamp_min(1e-3)
-        color = (target * weighted[:, :, None]).sum(3) / power[..., None]  # (B, N, C)
-        left = target - color[..., None] * drawn.ink[:, :, None]
-        error = left.square().sum(2)
+        drawn = draw_slopes(slopes, sprite, pose, views.axes)
+        alpha, ink = drawn.alpha, drawn.ink
+        color, cr, cb = solved(views.both, alpha, ink, weight)
+        cc = color.square().sum(2, keepdim=True)
+        # what is left is r + alpha b - ink c
+        left_c, left_b = cr + alpha * cb - ink * cc, rb + alpha * bb - ink * cb
+        error = rr + alpha * (rb + left_b) - ink * (cr + left_c)
+        error = error.clamp_min(0)
         saved = (views.free * (before - robust(error, last_scale))).sum(2)
         least = visible * slopes.area[sprite] * (2 * pose[..., 2]).exp() / step**2
-        shown = (views.free * drawn.alpha).sum(2)
+        shown = (views.free * alpha).sum(2)
         better = (saved > best) & (shown >= least)
         best = torch.where(better, saved, best)
         kept = torch.where(better[..., None], pose, kept)
@@ -214,9 +222,31 @@ def refine(
         share = turn / max(steps - 1, 1)
         scale = FIRST_SCALE ** (1 - share) * last_scale**share
         weight = views.free / (1 + error / scale).square()
-        matrix, right = normal_equations(drawn, color, None, views.below, left, weight)
+        terms = Terms(*(weight * term for term in (cc, cb, bb, left_c, left_b)))
+        matrix, right = normal_equations(drawn, terms)
         pose = stepped(pose, matrix, right, slopes)
     return Candidates(sprite, kept, best)
+
+
+def products(both: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Over channels: of the residual with itself, with what is below, of the latter."""
+    r, b = both.chunk(2, 2)
+    return r.square().sum(2), (r * b).sum(2), b.square().sum(2)
+
+
+def solved(
+    both: Tensor, alpha: Tensor, ink: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Colors (B, N, C) that explain most, times the residual and what is below."""
+    heavy = weight * ink
+    parts = torch.stack([heavy, heavy * alpha], 2) @ both.transpose(2, 3)
+    r, b = parts.chunk(2, 3)
+    power = (heavy * ink).sum(2).clamp_min(1e-3)
+    color = (r[:, :, 0] + b[:, :, 1]) / power[..., None]
+    nothing = torch.zeros_like(color)
+    pairs = torch.cat([color, nothing, nothing, color], 2).unflatten(2, (2, -1))
+    cr, cb = (pairs @ both).unbind(2)
+    return color, cr, cb
 
 
 def stepped(

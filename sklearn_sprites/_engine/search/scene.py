@@ -64,7 +64,10 @@ def make_searcher(
 
 
 class Found(NamedTuple):
-    """Layers, the picture that they make, and what each is worth (B, L)."""
+    """Layers, the picture that they make, and what each is worth (B, L).
+
+    What layers are worth is zero until :func:`pruned` tells.
+    """
 
     layers: Layers
     picture: Picture
@@ -84,12 +87,17 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
 
 def find_layers(images: Tensor, searcher: Searcher) -> Found:
     """Search the layers of a batch of images, and drop those that do not pay."""
+    return pruned(images, sought(images, searcher).layers, searcher)
+
+
+def sought(images: Tensor, searcher: Searcher) -> Found:
+    """Search the layers of a batch of images."""
     spec = searcher.spec
     if not spec.n_layers:
-        layers = no_layers(images, spec)
-        return Found(layers, describe(images, layers, searcher), layers.on, layers.on)
+        return finished(images, no_layers(images, spec), searcher)
     if searcher.filters is not None:
-        return pruned(images, shifted(images, searcher, searcher.filters), searcher)
+        layers = shifted(images, searcher, searcher.filters)
+        return finished(images, layers, searcher)
     if searcher.posed is None:
         raise AssertionError("a searcher has filters or a bank")
     sketched = sketch(images, searcher.posed, searcher.search.sweeps)
@@ -97,12 +105,14 @@ def find_layers(images: Tensor, searcher: Searcher) -> Found:
 
 
 def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
-    """Polish layers at full resolution, and drop those that do not pay."""
+    """Polish layers at full resolution, and solve their colors and order."""
     spec = searcher.spec
-    if searcher.fine is not None:
+    if searcher.fine is not None and spec.n_layers:
         sprites, slopes = searcher.sprites, searcher.fine
         layers = polish(images, layers, sprites, slopes, spec, POLISH_STEPS)
-    return pruned(images, layers, searcher)
+    found = describe(images, layers, searcher)
+    nothing = torch.zeros_like(layers.on)
+    return Found(layers._replace(over=found.over), found, nothing, nothing)
 
 
 def shifted(

@@ -40,7 +40,7 @@ class Learner(Protocol):
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search some images and solve the sprites; mean squared error before.
 
-        While `exploring`, other sprites may be tried.
+        While `exploring`, other sprites may be tried; only shifted ones are.
         """
 
     def published(self) -> NDArray:
@@ -148,7 +148,7 @@ def _run(
     learner.begin(scenery.views(_some(data, max(count, FIRST), draws)))
     most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
-        exploring = not phase and turn < EXPLORING * most
+        exploring = spec.is_additive and not phase and turn < EXPLORING * most
         batch = scenery.views(_some(data, count, draws))
         losses.append(learner.round(batch, exploring))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
