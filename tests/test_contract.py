@@ -16,7 +16,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.fixes import parse_version
 
 import sklearn_sprites
-from sklearn_sprites import SpriteClustering
+from sklearn_sprites import Milestones, SpriteClustering
 from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -28,7 +28,11 @@ CONFIGURATIONS = {
     "two layers": {"n_backgrounds": 1},
     "color": {"transformations": ("color", "affine")},
     "spline": {"transformations": ("thin_plate_spline",)},
-    "predicted": {"transformations": ("color", "similarity"), "color": "predict"},
+    "predicted, with dates": {
+        "transformations": ("color", "similarity"),
+        "color": "predict",
+        "curriculum": Milestones((0, 1)),
+    },
     "linear color": {"transformations": ("linear_color",), "curriculum": "grouped"},
     "tiny batch": {"batch_size": 2, "reassignment": "clone"},
     "warm start": {"warm_start": True, "init": "k-means++"},

@@ -170,3 +170,18 @@ def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     assert_all_finite(model)
     assert not fitted or np.isfinite(model.reconstruct(NEW)).all()
     assert not fitted or np.isfinite(model.transform(NEW)).all()
+
+
+@quiet
+@pytest.mark.parametrize(
+    "images",
+    [X[:1], np.zeros_like(X[:9]), np.ones_like(X[:9]), np.repeat(X[:1], 9, 0)],
+    ids=["one image", "black", "white", "the same image"],
+)
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE])
+def test_sets_without_information_end_in_finite_numbers(images, configuration):
+    params = {**configuration, "init": ConstantSprites(), "max_rounds": 2}
+    model = make_regression(2, **params).fit(images)
+    assert_all_finite(model)
+    assert np.isfinite(model.transform(NEW)).all()
+    assert np.isfinite(model.reconstruct(NEW)).all()
