@@ -1,6 +1,7 @@
 """Networks that learn from search: scenes drawn, losses, and guesses made exact."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ import torch
 
 from sklearn_sprites._engine.models.scene_build import build_guesser, build_peaks
 from sklearn_sprites._engine.models.scene_network import LayerGuess
+from sklearn_sprites._engine.modules.cues import CLEAR, cues, n_cues
+from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.guesses import exact, guessed
+from sklearn_sprites._engine.search.guesses import exact, guessed, without
+from sklearn_sprites._engine.search.layers import draw, no_layers, picture
 from sklearn_sprites._engine.search.scene import make_searcher
 from sklearn_sprites._engine.search.sprites import with_alpha
 from sklearn_sprites._engine.training.scene_distillation import focal, losses
@@ -29,6 +33,7 @@ from tests.engine.test_scene_network import seeded
 
 SHIFTED = SceneSpec(2, 2, 0, 3, 20, 24, 7, 7)
 POSED = SceneSpec(2, 2, 1, 3, 20, 24, 9, 9, ("similarity",), "flat")
+ON_BLACK = replace(POSED, n_backgrounds=0)
 SPECS = pytest.mark.parametrize("spec", [SHIFTED, POSED], ids=["shifted", "posed"])
 QUICK = Distilled(steps=3, batch_size=8)
 
@@ -241,6 +246,56 @@ def test_unlikely_layers_are_not_tried(spec):
     searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
     images = some_scenes(spec, taught)
     assert (guessed(images, as_guess(taught, chance=0.1), searcher).on == 0).all()
+
+
+@pytest.mark.parametrize("spec", [POSED, ON_BLACK], ids=["level", "black"])
+def test_what_layers_are_worth_is_what_a_loop_says(spec):
+    """Compose again without each layer, in the same colors."""
+    taught = some_layers(spec)
+    taught.pose[:, 1, :2] = taught.pose[:, 0, :2] + 2
+    images = some_scenes(spec, taught)
+    layers = no_layers(images, spec)._replace(
+        sprite=taught.sprite, pose=taught.pose, on=taught.on
+    )
+    drawn = draw(some_sprites(spec), layers, spec.height, spec.width)
+    found = picture(images, drawn, layers.over, spec)
+    told = without(images, found, spec)
+    for i in range(2):
+        alpha, ink = found.alpha.clone(), found.ink.clone()
+        alpha[:, i] = ink[:, i] = 0
+        planes = free_share(alpha, found.over) * ink
+        if spec.has_level:
+            planes = torch.cat([clear_share(alpha), planes], 1)
+        image = compose(planes, found.colors)
+        error = (images - image).square().sum((1, 2, 3)) - found.error
+        torch.testing.assert_close(told.saves[:, i], error, rtol=0.1, atol=0.3)
+    assert (told.share <= 1).all()
+
+
+def test_cues_are_those_of_a_loop():
+    views = torch.rand(2, 3, 5, 6, generator=seeded())
+    level = views[..., ::4, ::4].flatten(2).median(2).values
+    found = cues(views, POSED)
+    assert found.shape == (2, n_cues(POSED), 5, 6)
+    for b, i, j in ((0, 2, 3), (1, 4, 5), (1, 0, 5)):
+        here = views[b, :, i, j]
+        torch.testing.assert_close(found[b, :3, i, j], here - level[b])
+        right = views[b, :, i, j + 1] if j < 5 else here
+        below = views[b, :, i + 1, j] if i < 4 else here
+        for cue, other in zip(
+            found[b, 3:, i, j], (level[b], right, below), strict=True
+        ):
+            far = (here - other).square().sum()
+            torch.testing.assert_close(cue, far / (far + CLEAR))
+
+
+def test_the_ground_of_cues_is_what_lies_behind():
+    views = torch.rand(1, 6, 5, 6, generator=seeded())
+    pictures = replace(POSED, background_color="gain")
+    torch.testing.assert_close(
+        cues(views, pictures)[:, :3], views[:, :3] - views[:, 3:]
+    )
+    torch.testing.assert_close(cues(views[:, :3], SHIFTED)[:, :3], views[:, :3])
 
 
 def test_the_network_of_settings_sees_what_searches_see():

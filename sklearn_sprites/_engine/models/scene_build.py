@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
 from sklearn_sprites._engine.modules.attention import AttentionMaps
+from sklearn_sprites._engine.modules.cues import CuedMaps, n_cues
 from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.latents import AbstractLocalizer
 from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
@@ -66,9 +67,8 @@ def build_peaks(
     angles: int = 1,
 ) -> SceneNetwork:
     """Layers at the peaks of one heat map; the network sees views of scenes."""
-    channels = spec.channels * (2 if spec.has_picture else 1)
-    maps = build_maps(features, channels, FINER**2 + n_features, generator)
-    localizer = PeakMaps(maps, spec.n_layers, n_features + FINER**2)
+    maps = build_maps(features, n_cues(spec), FINER**2 + n_features, generator)
+    localizer = PeakMaps(CuedMaps(maps, spec), spec.n_layers, n_features + FINER**2)
     return SceneNetwork(spec, localizer, generator, angles)
 
 

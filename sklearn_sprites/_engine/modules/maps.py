@@ -72,7 +72,7 @@ class SmallMaps(AbstractMaps):
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        self.stem = convolution(4 * channels, 24)  # half the sides
+        self.stem = convolution(channels, 24, 4, 2)
         self.down = nn.Sequential(convolution(24, 32, 4, 2), convolution(32, 32))
         self.deep = nn.Sequential(
             convolution(32, 64, 4, 2), convolution(64, 64), convolution(64, 64)
@@ -84,7 +84,7 @@ class SmallMaps(AbstractMaps):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to maps (B, out, ceil(H / 4), ceil(W / 4))."""
         rows, columns = (-(-side // self.stride) for side in images.shape[2:])
-        fine = self.down(self.stem(F.pixel_unshuffle(padded(images, 8), 2)))
+        fine = self.down(self.stem(padded(images, 8)))
         deep = self.up(self.deep(fine))
         both = fine + F.interpolate(deep, scale_factor=2.0, mode="nearest")
         return self.out(self.mix(both))[:, :, :rows, :columns]

@@ -6,64 +6,131 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_network import LayerGuess
+from sklearn_sprites._engine.ops.layers import flat, free_share
+from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse
+from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import (
+    MOSTLY,
+    NOTICEABLE,
     Layers,
+    Picture,
+    Worth,
     draw,
+    layer_colors,
     no_layers,
     picture,
-    worth,
+    settle,
 )
-from sklearn_sprites._engine.search.polish import polish
-from sklearn_sprites._engine.search.posed import PoseSearcher, draft, tidied
+from sklearn_sprites._engine.search.polish import OPAQUE, contrasts, polish
+from sklearn_sprites._engine.search.posed import PoseSearcher
 from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
 
-LIKELY = 0.3  # chance of an object from which on a layer is tried
-ROUNDS = 2  # of dropping layers that do not pay
+LIKELY = 0.15  # chance of an object from which on a layer is tried
+ROUNDS = 2  # of dropping the layer of each image that pays least
+AT_ONCE = 16  # images drawn at full resolution: more leave the cache
 
 
-def guessed(images: Tensor, guess: LayerGuess, searcher: Searcher) -> Layers:
+def guessed(views: Tensor, guess: LayerGuess, searcher: Searcher) -> Layers:
     """The likeliest sprite of each layer in its pose; shifts in whole pixels."""
     assert guess.logits is not None, "a network that tells sprites"
-    spec = searcher.spec
     chance = guess.logits.log_softmax(2)
     sprite = chance[..., :-1].argmax(2)
     index = sprite[..., None, None].expand(-1, -1, 1, 4)
     pose = guess.pose.gather(2, index)[:, :, 0]
-    if spec.is_additive:
+    if searcher.posed is None:
         h, w = searcher.sprites.sides
         half = pose.new_tensor([w / 2, h / 2])
         whole = (pose[..., :2] - half).round() + half
         pose = torch.cat([whole, pose[..., 2:]], 2)
-    elif searcher.fine is not None:
-        size = pose[..., 2:3].clamp(*searcher.fine.log_scales)
+    else:
+        size = pose[..., 2:3].clamp(*searcher.posed.slopes.log_scales)
         pose = torch.cat([pose[..., :2], size, pose[..., 3:]], 2)
     on = (chance[..., -1] < math.log(1 - LIKELY)).to(pose)
-    return no_layers(images, spec)._replace(sprite=sprite, pose=pose, on=on)
+    layers = no_layers(views, searcher.spec)
+    return layers._replace(sprite=sprite, pose=pose, on=on)
 
 
-def exact(images: Tensor, layers: Layers, searcher: Searcher, steps: int) -> Found:
+def exact(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> Found:
     """Colors and order solved, poses polished, layers dropped that do not pay.
 
     Where images are searched on coarse pixels, these are precise enough for all but
     the colors.
     """
     if searcher.posed is None:
-        return pruned(images, layers, searcher)
-    return _exact_pose(images, layers, searcher, searcher.posed, steps)
+        return pruned(views, layers, searcher)
+    return _exact_pose(views, layers, searcher, searcher.posed, steps)
 
 
 def _exact_pose(
-    images: Tensor, layers: Layers, searcher: Searcher, posed: PoseSearcher, steps: int
+    views: Tensor, layers: Layers, searcher: Searcher, posed: PoseSearcher, steps: int
 ) -> Found:
     spec, side = searcher.spec, posed.step
-    small = coarse(images, side)
-    layers = draft(small, layers, posed).layers
+    small = coarse(views, side)
+    rows, columns = small.shape[2:]
+    drawn = draw(posed.sprites, layers, rows, columns, side)
+    layers = layers._replace(over=settle(small, drawn, layers.over, spec, 1).over)
     layers = polish(small, layers, posed.sprites, posed.slopes, spec, steps, side)
-    now = draft(small, layers, posed)
-    for _ in range(ROUNDS):
-        now = tidied(small, now, posed)
-    values = worth(small, now.drawn, now.picture, spec)
-    drawn = draw(searcher.sprites, now.layers, spec.height, spec.width)
-    found = picture(images, drawn, now.layers.over, spec)
-    return Found(now.layers, found, values.saves * side**2, values.share)
+    drawn = draw(posed.sprites, layers, rows, columns, side)
+    now = settle(small, drawn, layers.over, spec, 1)
+    layers = layers._replace(over=now.over)
+    on, values = _paying(small, drawn, now, layers.on, searcher.penalty / side**2, spec)
+    layers = layers._replace(on=on)
+    parts = [
+        picture(
+            some,
+            draw(searcher.sprites, part, spec.height, spec.width),
+            part.over,
+            spec,
+        )
+        for some, part in zip(
+            views.split(AT_ONCE), _split(layers, AT_ONCE), strict=True
+        )
+    ]
+    found = Picture(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Found(layers, found, values.saves * side**2 * on, values.share)
+
+
+def _paying(
+    views: Tensor,
+    drawn: Tensor,
+    now: Picture,
+    on: Tensor,
+    penalty: float,
+    spec: SceneSpec,
+) -> tuple[Tensor, Worth]:
+    """Layers that pay, the others dropped worst first, and what they are worth."""
+    values = without(views, now, spec)
+    for turn in range(ROUNDS + 1):
+        pays = torch.where(values.share > MOSTLY, values.saves, 0)
+        idle = (on > 0) & (pays <= penalty)
+        if turn < ROUNDS:
+            least = torch.where(on > 0, pays, torch.inf).argmin(1, keepdim=True)
+            idle = idle & torch.zeros_like(idle).scatter(1, least, True)
+        on = on * (~idle).to(on)
+        now = picture(views, drawn * on[..., None, None, None], now.over, spec)
+        values = without(views, now, spec)
+    return on, values
+
+
+def _split(layers: Layers, size: int) -> list[Layers]:
+    columns = [each.split(size) for each in layers]
+    return [Layers(*parts) for parts in zip(*columns, strict=True)]
+
+
+def without(views: Tensor, found: Picture, spec: SceneSpec) -> Worth:
+    """About what each layer is worth, where nothing else changes without it.
+
+    For all layers at once, where :func:`worth` solves the colors of the others anew.
+    """
+    thin = found._replace(alpha=found.alpha.clamp(max=1 - OPAQUE))
+    free, behind = contrasts(views, thin, spec)  # (B, L, P), (B, L, C, P)
+    color, alpha = layer_colors(found, spec), flat(thin.alpha)
+    own = free[:, :, None] * flat(found.ink)[:, :, None] * color[..., None]
+    change = alpha[:, :, None] * behind - own  # of the image, (B, L, C, P)
+    left = flat(image_of(views, spec) - found.image)[:, None]
+    more = (change * (change - 2 * left)).sum(2)  # squared error, (B, L, P)
+    seen = flat(free_share(found.alpha, found.over) * found.alpha)
+    shown = (seen > 0.5).to(more)
+    better = ((more > NOTICEABLE).to(more) * shown).sum(2)
+    return Worth(more.sum(2), better / shown.sum(2).clamp_min(1))
