@@ -114,7 +114,7 @@ def test_settings_survive_a_file():
 
 
 def test_a_name_stands_for_settings():
-    settings = LayeredSpriteDecomposition(localizer="attention")._settings()
+    settings = LayeredSpriteDecomposition(localizer="attention")._settings(POSED)
     assert settings.regression == Attention()
 
 

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sklearn_sprites import Distilled, LayeredSpriteDecomposition, Search
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
+from tests.engine.test_scene_network import POSED
 from tests.scenes import (
     BRIEF,
     QUICK,
@@ -126,12 +127,14 @@ def test_the_users_torch_seed_has_no_influence():
 
 def test_names_stand_for_settings():
     model = LayeredSpriteDecomposition(localizer="distilled")
-    settings = model._settings()
+    settings = model._settings(POSED)
     assert settings.distilled == Distilled()
     assert settings.search == Search()
-    assert LayeredSpriteDecomposition()._settings().distilled is None
+    assert LayeredSpriteDecomposition()._settings(POSED).distilled is None
     given = Distilled(search=Search(sweeps=1))
-    assert LayeredSpriteDecomposition(localizer=given)._settings().search.sweeps == 1
+    assert (
+        LayeredSpriteDecomposition(localizer=given)._settings(POSED).search.sweeps == 1
+    )
 
 
 @pytest.mark.parametrize(
