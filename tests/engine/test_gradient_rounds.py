@@ -17,6 +17,9 @@ IMAGES = np.ascontiguousarray(
 )
 ON_BLACK = SceneSpec(3, 2, 0, 3, 14, 14, 7, 7)
 ON_LEVEL = SceneSpec(3, 2, 1, 3, 14, 14, 7, 7, ("translation",), "flat")
+OVER_A_PICTURE = SceneSpec(
+    *(3, 2, 1, 3, 14, 14, 8, 8), ("translation",), "gain", "solve", "image"
+)
 POSED = SceneSpec(2, 2, 1, 3, 32, 32, 16, 16, ("similarity",), "flat")
 BRIEF = Search(sweeps=1, restarts=0, replacements=0, rotations=6)
 
@@ -36,6 +39,14 @@ def test_steps_lower_the_error_of_masks_in_any_pose():
     found = fit(POSED, "gradient", 2, posed(48))
     assert found.loss_curve[-1] < 0.8 * found.loss_curve[0]
     assert found.sprites.shape == (2, 4, 16, 16)
+
+
+def test_steps_lower_the_error_of_shaded_sprites_over_a_picture():
+    picture = np.random.default_rng(0).random((3, 14, 14)).astype(np.float32) / 2
+    shown = IMAGES.max(1, keepdims=True) > 0
+    found = fit(OVER_A_PICTURE, "gradient", 3, np.where(shown, IMAGES, picture))
+    assert found.loss_curve[-1] < 0.9 * found.loss_curve[0]
+    assert found.sprites.shape == (3, 4, 8, 8)
 
 
 def test_steps_end_where_least_squares_does():
@@ -59,14 +70,14 @@ def test_sprites_keep_their_gauge(spec):
     images = torch.from_numpy(IMAGES[:20])
     with torch.no_grad():
         learner.begin(images)
-        before = learner.plane.clone()
+        before = learner.planes.clone()
         learner.round(images, exploring=True)
-    plane = learner.plane.detach()
-    assert not torch.equal(plane, before)
-    assert plane.min() >= 0
-    assert plane.max() <= 1
-    top = plane.flatten(1).quantile(BRIGHTEST, 1)
-    torch.testing.assert_close(top, torch.ones(3), atol=0.05, rtol=0)
+    planes = learner.planes.detach()
+    assert not torch.equal(planes, before)
+    assert planes.min() >= 0
+    assert planes.max() <= 1
+    top = planes.flatten(2).quantile(BRIGHTEST, 2)
+    torch.testing.assert_close(top, torch.ones(3, 1), atol=0.05, rtol=0)
 
 
 def test_images_without_objects_leave_sprites_as_they_are():

@@ -113,13 +113,16 @@ def _learner(
     if given is not None:
         given = pooled(given, side)
     penalty = penalty / side**2
-    kind = ShiftedLearner if spec.is_additive else PosedLearner
-    if settings.sprite_update == "gradient":
-        solving = kind(inner, settings, penalty, draws, device, given)
-        return GradientLearner(inner, settings, penalty, draws, solving)
+    solving: ShiftedLearner | PosedLearner | ShadedLearner
     if spec.n_backgrounds and spec.color == "gain":
-        return ShadedLearner(inner, settings, penalty, draws, device, given)
-    return kind(inner, settings, penalty, draws, device, given)
+        solving = ShadedLearner(inner, settings, penalty, draws, device, given)
+    elif spec.is_additive:
+        solving = ShiftedLearner(inner, settings, penalty, draws, device, given)
+    else:
+        solving = PosedLearner(inner, settings, penalty, draws, device, given)
+    if settings.sprite_update == "gradient":
+        return GradientLearner(inner, settings, penalty, draws, solving)
+    return solving
 
 
 def _run(
