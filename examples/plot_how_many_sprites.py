@@ -47,5 +47,6 @@ elbow = numbers[1 + np.flatnonzero(falls > 0.1 * errors[0])[-1]]
 print(f"elbow: {elbow}")
 plt.plot(numbers, errors, marker="o")
 plt.axvline(elbow, color="gray", linestyle=":")
+plt.xticks(numbers)
 plt.xlabel("number of sprites")
 plt.ylabel("mean squared error")
