@@ -35,6 +35,7 @@ from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_localizer,
+    check_selection,
     describe_scenes,
     given_scene_sprites,
     scene_background,
@@ -655,6 +656,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         search, regression, taught = check_localizer(
             self.localizer, self.order, self.n_backgrounds
         )
+        check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(
             search=default_search(spec) if is_named else search,

@@ -16,6 +16,8 @@ from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
+MOST_COMBINATIONS = 20_000
+
 LOCALIZERS: dict[str, Search | Distilled | Regression | Attention] = {
     "attention": Attention(),
     "search": Search(),
@@ -86,6 +88,19 @@ def check_localizer(
             f"{n_backgrounds}; use localizer='search', or n_backgrounds=1."
         )
     return Search(), localizer, None
+
+
+def check_selection(localizer: Gradient | None, spec: SceneSpec) -> None:
+    """Refuse to try more combinations of sprites than can be tried."""
+    if not isinstance(localizer, Regression) or localizer.selection == "greedy":
+        return
+    count = (spec.n_sprites + localizer.empty) ** spec.n_layers
+    if count > MOST_COMBINATIONS:
+        raise ValueError(
+            f"selection='exhaustive' would try {count} combinations of n_sprites="
+            f"{spec.n_sprites} in n_layers={spec.n_layers} layers, but at most "
+            f"{MOST_COMBINATIONS} are tried; use selection='greedy'."
+        )
 
 
 def scene_background(params: dict[str, Any], batch: NDArray) -> str:

@@ -149,6 +149,13 @@ def test_exhaustive_selection_is_no_worse():
             {"localizer": "regression", "n_backgrounds": 2, "background": "gain"},
             "knows one background",
         ),
+        (
+            {
+                "localizer": Regression(color="predict", selection="exhaustive"),
+                "n_layers": 9,
+            },
+            "would try 262144 combinations",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(params, message):
