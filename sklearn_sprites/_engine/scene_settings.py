@@ -39,7 +39,9 @@ class Search:
     restarts : int, default=3
         Further searches of images that stay poor: the layers that are explained worst
         anew on all pixels, then all layers, largely hidden ones among them, then the
-        worst again, then all from nothing with other preferences.
+        worst again, then all from nothing with other preferences. Where sprites are
+        only shifted, five times as many, each beginning with another sprite, most of
+        them only for images that are twice as poor.
     replacements : int, default=0
         Attempts to replace two layers at once in images that stay poor.
     poor : float, default=0.025

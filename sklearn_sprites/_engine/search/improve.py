@@ -26,13 +26,15 @@ def objective(found: Found, penalty: float) -> Tensor:
     return found.picture.error + penalty * found.layers.on.sum(1)
 
 
-def is_poor(found: Found, blank: Tensor, searcher: Searcher) -> Tensor:
-    """Whether the error is high for what all layers save, (B,).
+def is_poor(
+    found: Found, blank: Tensor, searcher: Searcher, factor: float = 1.0
+) -> Tensor:
+    """Whether the error is high for what all layers save, (B,), by some factor.
 
     `blank` (B,) is the error without any layer.
     """
     error = found.picture.error
-    limit = searcher.search.poor * (blank - error)
+    limit = factor * searcher.search.poor * (blank - error)
     return (error > limit) & (error > searcher.penalty)
 
 
@@ -42,8 +44,9 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
     The tensors of `found` are written to.
     """
     blank = torch.cat([blank_error(x, searcher.spec) for x in images.split(size)])
-    for move in moves(searcher):
-        rows, layers = _proposals(images, found, blank, move, searcher, size)
+    for move, factor in moves(searcher):
+        poor = is_poor(found, blank, searcher, factor).nonzero()[:, 0]
+        rows, layers = _proposals(images, found, poor, move, size)
         for part in _parts(rows, size):
             chosen = rows[part]
             tried = Layers(*(values[part] for values in layers))
@@ -64,15 +67,9 @@ def _parts(rows: Tensor, size: int) -> list[Tensor]:
 
 
 def _proposals(
-    images: Tensor,
-    found: Found,
-    blank: Tensor,
-    move: Move,
-    searcher: Searcher,
-    size: int,
+    images: Tensor, found: Found, poor: Tensor, move: Move, size: int
 ) -> tuple[Tensor, Layers]:
     """Rows of images for which a move proposes layers, and these layers."""
-    poor = is_poor(found, blank, searcher).nonzero()[:, 0]
     rows, layers = [poor[:0]], [[values[:0] for values in found.layers]]
     done = 0
     for part in _parts(poor, size):

@@ -31,6 +31,7 @@ from sklearn_sprites._engine.search.posed import (
 )
 from sklearn_sprites._engine.search.scene import Found, Searcher, shifted
 
+FIRSTS = 5  # sprites tried first, for each restart, where sprites are only shifted
 CLOSER = 0.7  # share of its area that a layer shows in a cautious search
 SMALL = 0.7  # share of the largest scale that small layers have
 AROUND = 0.15  # of a side: how far a residual is spread to find the worst place
@@ -51,21 +52,29 @@ class Proposal(NamedTuple):
 Move = Callable[[Tensor, Found], Proposal]
 
 
-def moves(searcher: Searcher) -> Iterator[Move]:
+class Attempt(NamedTuple):
+    """A move, and how much poorer than poor images must be to be worth it."""
+
+    move: Move
+    factor: float = 1.0
+
+
+def moves(searcher: Searcher) -> Iterator[Attempt]:
     """Restarts, then replacements."""
     posed = searcher.posed
     if not searcher.spec.n_layers:
         return
     if searcher.filters is not None:
-        for turn in range(searcher.search.restarts + searcher.search.replacements):
-            yield _other_first(searcher, searcher.filters, turn + 1)
+        for rank in range(1, 1 + FIRSTS * searcher.search.restarts):
+            factor = 1.0 if rank <= searcher.search.restarts else 2.0
+            yield Attempt(_other_first(searcher, searcher.filters, rank), factor)
     if posed is None:
         return
-    yield from _restarts(posed, searcher)
+    yield from map(Attempt, _restarts(posed, searcher))
     cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
     for turn in range(searcher.search.replacements):
         way = (posed, cautious, small)[turn % 3]
-        yield _replacement(way, turn // 2)
+        yield Attempt(_replacement(way, turn // 2))
 
 
 def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Move]:
