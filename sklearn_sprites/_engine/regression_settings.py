@@ -5,6 +5,15 @@ from typing import Any
 
 from sklearn_sprites._engine.settings import ClonePerturb
 
+LEAST = {
+    "pool": 1,
+    "joins": 0,
+    "freeze": 0,
+    "mask_noise": 0,
+    "sweeps": 1,
+    "batch_size": 1,
+}
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -91,7 +100,14 @@ class Regression:
     stops: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse names that do not exist."""
+        """Refuse names that do not exist, and values out of range."""
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not value >= least:
+                raise ValueError(f"{name}={value!r} must be at least {least}.")
+        for name in ("first_scale", "learning_rate", "factor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be positive.")
         for name, valid in (
             ("encoder", ("small", "resnet20", "resnet32", "resnet18")),
             ("color", ("solve", "predict")),

@@ -290,6 +290,10 @@ def test_a_loss_that_is_not_finite_is_an_error():
         {"selection": "all"},
         {"background": "median"},
         {"selection": "exhaustive"},
+        {"sweeps": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"mask_noise": float("nan")},
     ],
 )
 def test_settings_refuse_what_does_not_exist(wrong):
