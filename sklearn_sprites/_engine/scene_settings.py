@@ -163,7 +163,7 @@ def default_search(spec: SceneSpec) -> Search:
     """
     if not spec.has_picture:
         return Search()
-    return Search(scales=WIDE, restarts=0, replacements=0)
+    return Search(hypotheses=1, scales=WIDE, restarts=0, replacements=0)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Bank(NamedTuple):
 
     ``alpha``, ``ink`` and ``power`` are what the maps of an image are compared with,
     ``area`` (K * P,) the sum of alpha; ``pose`` (P, 2) log-scales and angles; ``mean``
-    the mean sprite at every other scale, and ``mean_area`` its sums of alpha.
+    the mean sprite at every other scale, on pixels of side ``pool``, and ``mean_area``
+    its sums of alpha.
     """
 
     alpha: Tensor
@@ -34,12 +35,17 @@ class Bank(NamedTuple):
     mean_power: Filters
     mean_area: Tensor
     tile: int
+    pool: int  # side, in coarse pixels, of those in which places are sought
 
 
 def coarse_step(spec: SceneSpec) -> int:
     """Side of a pixel of the image that is searched, in pixels."""
-    large = min(spec.height, spec.width) >= COARSE_FROM
-    return 2 if large and not spec.has_picture else 1
+    return 2 if is_large(spec) and not spec.has_picture else 1
+
+
+def is_large(spec: SceneSpec) -> bool:
+    """Whether places are sought on pixels of twice the side."""
+    return min(spec.height, spec.width) >= COARSE_FROM
 
 
 def pose_grid(spec: SceneSpec, search: Search, like: Tensor) -> Tensor:
@@ -72,13 +78,15 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
     )
     ink, alpha = F.avg_pool2d(drawn, step).unbind(1)
     power = ink.square() / alpha.clamp_min(1e-3) if spec.color == "gain" else alpha
-    rows = -(-spec.height // step)
-    columns = -(-spec.width // step)
+    pool = 2 if coarse_step(spec) == 1 and is_large(spec) else 1
+    rows = -(-spec.height // (step * pool))
+    columns = -(-spec.width // (step * pool))
     turns = len(grid) // len(grid[:, 0].unique())
 
     def mean(filters: Tensor) -> Tensor:
         shape = (len(sprites.planes), turns, -1, tile, tile)
-        return filters.view(shape).mean((0, 1))[::2]
+        every_other = filters.view(shape).mean((0, 1))[::2]
+        return F.avg_pool2d(every_other[:, None], pool, ceil_mode=True)[:, 0]
 
     mask = alpha.flatten(1)
     return Bank(
@@ -92,6 +100,7 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
         make_filters(mean(power), rows, columns),
         mean(alpha).sum((1, 2)),
         tile,
+        pool,
     )
 
 

@@ -19,6 +19,7 @@ from sklearn_sprites._engine.search.poses import place
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
 NOTICEABLE = 1e-5  # squared error of a pixel
 MATTERS = 0.25  # the same, over pictures, relative to a pixel's difference from them
+FAINT = 2.5e-3  # squared error per channel that light on the ground may explain
 HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
 
@@ -188,6 +189,7 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
     if spec.has_picture:  # a patch on an object mends shading, it is no object
         behind = ground_of(images, spec)
         least = least + MATTERS * (target - behind).square().sum(1)
+        least = least.clamp_min(FAINT * spec.channels)
     saves, shares = [], []
     seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):

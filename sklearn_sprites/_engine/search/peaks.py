@@ -61,6 +61,9 @@ def saving(
 
 def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
     """Rows and columns (B, count, 2) of the best places of the mean sprite."""
+    side, size = bank.pool, tuple(maps.shape[2:])
+    if side > 1:
+        maps = F.avg_pool2d(maps, side, ceil_mode=True)
     change = correlate(maps[:, :1], bank.mean)[:, 0]  # (B, S, H', W')
     seen = correlate(maps[:, 1:-1], bank.mean_ink)
     shown = correlate(maps[:, -1:], bank.mean)[:, 0]
@@ -73,7 +76,10 @@ def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
     heat = torch.where(heat >= around, heat, NEVER)
     spot = heat.flatten(1).topk(min(count, heat[0].numel()), 1).indices
     columns = heat.shape[2]
-    return torch.stack([spot // columns, spot % columns], -1)
+    offset = bank.tile // 2 - side * (bank.mean.sides[0] // 2)
+    last = torch.tensor(size, device=maps.device)
+    places = side * torch.stack([spot // columns, spot % columns], -1) + offset
+    return torch.minimum(places, last)
 
 
 def windows_around(maps: Tensor, peaks: Tensor, tile: int) -> Tensor:
