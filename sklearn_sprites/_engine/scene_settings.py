@@ -163,7 +163,14 @@ def default_search(spec: SceneSpec) -> Search:
     """
     if not spec.has_picture:
         return Search()
-    return Search(hypotheses=1, scales=WIDE, restarts=0, replacements=0)
+    return Search(
+        peaks=3,
+        hypotheses=1,
+        scales=WIDE,
+        refine_steps=3,
+        restarts=0,
+        replacements=0,
+    )
 
 
 @dataclass(frozen=True)

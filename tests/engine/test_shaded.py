@@ -9,7 +9,15 @@ from sklearn_sprites._engine.runtime import generator
 from sklearn_sprites._engine.scene_inference import ScenePredictor
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search, default_search
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.layers import Sprites, draw, no_layers, picture
+from sklearn_sprites._engine.search.bank import make_bank
+from sklearn_sprites._engine.search.layers import (
+    Sprites,
+    draw,
+    no_layers,
+    picture,
+    worth,
+)
+from sklearn_sprites._engine.search.peaks import Scene, find_peaks
 from sklearn_sprites._engine.training.components import (
     Windows,
     alone,
@@ -232,3 +240,55 @@ def test_scales_over_pictures_are_wide():
     assert default_search(plain) == Search()
     scales = default_search(SPEC).scales
     assert max(scales) > 5 * min(scales)
+
+
+def large_scene(colors, poses):
+    """Views (1, 6, 48, 48) of the first sprite in colors, on a gray level."""
+    spec = SceneSpec(2, 2, 1, 3, 48, 48, 12, 12, POSES, "gain", "solve", "gain")
+    grounds = torch.full((1, 3, 48, 48), 0.5)
+    layers = no_layers(grounds, spec)
+    pose = torch.tensor([[(*p, 0.0, 0.0) for p in poses]])
+    layers = layers._replace(pose=pose, on=layers.on + 1)
+    drawn = draw(Sprites(solid()), layers, 48, 48)
+    alpha = drawn[:, :, 1]
+    free = free_share(alpha, layers.over)
+    image = torch.einsum("blhw,blc->bchw", free * alpha, torch.tensor([colors]))
+    image = image + (1 - alpha).prod(1, keepdim=True) * grounds
+    return torch.cat([image, grounds], 1), drawn, layers, spec
+
+
+def solid():
+    planes = torch.zeros(2, 2, 12, 12)
+    planes[:, :, 2:10, 2:10] = 1
+    planes[1, :, 4:8] = 0.5
+    return planes
+
+
+def test_places_over_pictures_are_found_on_larger_pixels():
+    color = [[0.9, 0.1, 0.3]] * 2
+    for x, y in ((20.0, 15.0), (31.0, 38.0)):
+        views, _, layers, spec = large_scene(color, [(x, y), (x, y)])
+        bank = make_bank(Sprites(solid()), spec, SEARCH, 1)
+        assert bank.pool == 2
+        free = torch.ones_like(views[:, 0])
+        maps = Scene(views[:, :3], views[:, 3:], free).maps()
+        place = find_peaks(maps, bank, 0.4, 1)[0, 0]
+        assert (place - torch.tensor([y, x])).abs().max() <= 2
+        assert len(layers.sprite) == 1
+
+
+@pytest.mark.parametrize(
+    ("color", "place", "is_object"),
+    [
+        ([0.1, 0.5, 0.9], (32.0, 32.0), True),
+        ([0.53, 0.53, 0.53], (32.0, 32.0), False),  # faint
+        ([0.85, 0.12, 0.32], (14.0, 14.0), False),  # shading of what lies below
+        ([0.1, 0.5, 0.9], (14.0, 14.0), True),
+    ],
+)
+def test_patches_over_pictures_are_no_objects(color, place, is_object):
+    colors = [[0.9, 0.1, 0.3], color]
+    views, drawn, layers, spec = large_scene(colors, [(12.0, 12.0), place])
+    found = picture(views, drawn, layers.over, spec)
+    share = worth(views, drawn, found, spec).share[0]
+    assert (share[1] > 0.5) == is_object

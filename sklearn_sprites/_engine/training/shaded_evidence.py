@@ -27,11 +27,13 @@ class Evidence(NamedTuple):
     """What layers say about their sprites, and how much it counts.
 
     ``sums`` (B, L, 4, h, w): numerator and denominator of the mask, then those of the
-    appearance; ``weight`` (B, L), one over what each layer leaves unexplained.
+    appearance; ``weight`` (B, L), one over what each layer leaves unexplained;
+    ``left`` (B, L), what that is relative to what it explains and leaves.
     """
 
     sums: Tensor
     weight: Tensor
+    left: Tensor
 
 
 def appearance(planes: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ def shaded_evidence(
         appearance(planes)[:, None], layers.sprite, layers.pose, rows, columns
     )
     left = (images - found.image).square().sum(1)
-    sums, weights = [], []
+    sums, weights, shares = [], [], []
     for i in range(spec.n_layers):
         free, behind = hidden_by(views, found, spec, i)
         tint, alpha = colors[:, i, :, None, None], found.alpha[:, i, None]
@@ -78,4 +80,5 @@ def shaded_evidence(
         energy = (seen * (images - behind).square().sum(1)).sum((1, 2))
         error = (seen * left).sum((1, 2))
         weights.append(1 / (error + UNEXPLAINED * energy + FAINT))
-    return Evidence(torch.stack(sums, 1), torch.stack(weights, 1))
+        shares.append(error / (energy + FAINT))
+    return Evidence(*(torch.stack(part, 1) for part in (sums, weights, shares)))

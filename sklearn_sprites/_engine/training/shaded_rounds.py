@@ -28,7 +28,9 @@ from sklearn_sprites._engine.training.shaded_evidence import (
 from sklearn_sprites._engine.training.shaded_kmeans import BRIGHTEST, shaded_kmeans
 
 BATCH = 16
-MEMORY = 0.6  # of what earlier rounds saw
+MEMORY = 0.8  # of what earlier rounds saw
+FIRST = 6.0  # evidence in every pixel that the first sprites are worth
+EXPLAINED = 0.3  # share of its energy that a layer leaves which teaches
 PRIOR = 0.1  # evidence that a sprite as it was is worth
 TRUSTED = 8.0  # times the penalty that a layer saves before it teaches
 EXAMPLES = 32  # images on which contrasts of edges are tried
@@ -65,7 +67,9 @@ class ShadedLearner:
             k = self.spec.n_sprites
             found = shaded_kmeans(windows, k, self.spec, self.draws)
             self.planes = standard(found, self.spec)
-        self.sums = torch.zeros_like(self.planes).repeat(1, 2, 1, 1)
+        shade, alpha = appearance(self.planes), self.planes[:, 1]
+        every = torch.full_like(alpha, FIRST)
+        self.sums = torch.stack([every * alpha, every, every * shade, every], 1)
 
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve masks and appearances."""
@@ -80,6 +84,7 @@ class ShadedLearner:
                 x, found.layers, found.picture, self.planes, self.spec
             )
             taught = found.layers.on * (found.saves > TRUSTED * self.penalty)
+            taught = taught * (seen.left < EXPLAINED)
             weight = (taught * seen.weight).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
             sums = sums.index_add(0, sprite, seen.sums.flatten(0, 1) * weight)
