@@ -27,7 +27,6 @@ from sklearn_sprites._engine.search.posed import PoseSearcher
 from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
 
 LIKELY = 0.15  # chance of an object from which on a layer is tried
-ROUNDS = 2  # of dropping the layer of each image that pays least
 AT_ONCE = 16  # images drawn at full resolution: more leave the cache
 
 
@@ -99,18 +98,16 @@ def _paying(
     penalty: float,
     spec: SceneSpec,
 ) -> tuple[Tensor, Worth]:
-    """Layers that pay, the others dropped worst first, and what they are worth."""
+    """Layers that pay, and what they are worth: the worst is dropped, then the rest."""
     values = without(views, now, spec)
-    for turn in range(ROUNDS + 1):
-        pays = torch.where(values.share > MOSTLY, values.saves, 0)
-        idle = (on > 0) & (pays <= penalty)
-        if turn < ROUNDS:
-            least = torch.where(on > 0, pays, torch.inf).argmin(1, keepdim=True)
-            idle = idle & torch.zeros_like(idle).scatter(1, least, True)
-        on = on * (~idle).to(on)
-        now = picture(views, drawn * on[..., None, None, None], now.over, spec)
-        values = without(views, now, spec)
-    return on, values
+    pays = torch.where(values.share > MOSTLY, values.saves, 0)
+    least, worst = torch.where(on > 0, pays, torch.inf).min(1, keepdim=True)
+    kept = torch.where(least > penalty, on.gather(1, worst), 0)
+    on = on.scatter(1, worst, kept)  # without it, another one may pay
+    now = picture(views, drawn * on[..., None, None, None], now.over, spec)
+    values = without(views, now, spec)
+    pays = torch.where(values.share > MOSTLY, values.saves, 0)
+    return on * (pays > penalty).to(on), values
 
 
 def _split(layers: Layers, size: int) -> list[Layers]:

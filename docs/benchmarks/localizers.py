@@ -1,0 +1,165 @@
+"""Who finds layers: search, a network that learned from it, or one that attends.
+
+    python docs/benchmarks/localizers.py --sets tetrominoes multi_dsprites --seeds 3
+
+Images, defaults and scores are those of `scenes.py`. Search and the network that has
+learned from it show the same sprites: they are one fit, of which the network is left
+out once. Attention is trained for as long as that fit took, in processor time. One line
+of JSON per way is appended to `--output`, each set in a process of its own; `--summary`
+prints the table. The official code of DTI-Sprites decomposes 204 images per second of
+Tetrominoes and 70 of Multi-dSprites on two cores.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scenes import N_TEST, SCORES, SETS, scores
+
+WAYS = ("search", "distilled", "attention")
+EPOCHS = 10_000  # more than there is time for
+
+
+class Budget:
+    """Stops a fit after some processor time; see `set_callbacks`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.process_time() + seconds
+
+    def setup(self, estimator, context) -> None:
+        """Nothing to prepare."""
+
+    def teardown(self, estimator, context) -> None:
+        """Nothing to close."""
+
+    def on_fit_task_begin(self, estimator, context) -> None:
+        """Nothing to note."""
+
+    def on_fit_task_end(self, estimator, context) -> bool:
+        """Whether time is up."""
+        return context.task_name == "epoch" and time.process_time() > self.end
+
+
+def without_network(model):
+    """The same sprites, whose layers are searched."""
+    other = pickle.loads(pickle.dumps(model))
+    other._search["distilled"] = None
+    return other
+
+
+def judged(model, test) -> dict[str, float]:
+    """Scores, and how quickly images are decomposed."""
+    model.decompose(test.images[:64])  # what is built at first use
+    began, busy = time.perf_counter(), time.process_time()
+    model.decompose(test.images)
+    wall, busy = time.perf_counter() - began, time.process_time() - busy
+    return {
+        **scores(model, test),
+        "images_per_s": len(test.images) / wall,
+        "images_per_cpu_s": len(test.images) / busy,
+    }
+
+
+def run_one(name: str, seed: int, n_images: int) -> list[dict]:
+    """One fit for search and network, another for attention."""
+    from sklearn_sprites import LayeredSpriteDecomposition, datasets
+
+    scenes = getattr(datasets, f"make_{name}")(n_images + N_TEST, random_state=seed)
+    X, test = (
+        type(scenes)(**{key: values[part] for key, values in vars(scenes).items()})
+        for part in (slice(n_images), slice(n_images, None))
+    )
+    about = {"set": name, "seed": seed, "n_images": n_images}
+    params = {**SETS[name], "random_state": seed}
+    began = time.process_time()
+    model = LayeredSpriteDecomposition(**params, localizer="distilled").fit(X.images)
+    spent = time.process_time() - began
+    rows = [
+        {**about, "way": "search", **judged(without_network(model), test)},
+        {**about, "way": "distilled", "fit_cpu_s": spent, **judged(model, test)},
+    ]
+    model = LayeredSpriteDecomposition(
+        **params, localizer="attention", max_rounds=EPOCHS
+    )
+    began = time.process_time()
+    model.set_callbacks(Budget(spent)).fit(X.images)
+    spent = time.process_time() - began
+    rows += [{**about, "way": "attention", "fit_cpu_s": spent, **judged(model, test)}]
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    return [{**row, "threads": threads} for row in rows]
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Sets and seeds in processes of their own, one after the other."""
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for name in args.sets:
+            command = [sys.executable, __file__, "--one", "--sets", name]
+            command += ["--first-seed", str(seed), "--images", str(args.images)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.stderr.write(done.stderr)
+                raise SystemExit(f"{name} with seed {seed} failed")
+            with args.output.open("a") as file:
+                file.write(done.stdout)
+            sys.stdout.write(done.stdout)
+            sys.stdout.flush()
+
+
+def summary(path: Path) -> str:
+    """A Markdown table of means."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [
+        "| set | layers by | seeds | ARI | ARI-FG | mAcc | mIoU | fit, s of one core "
+        "| images/s | of one core |",
+        "|---" * 10 + "|",
+    ]
+    for name in SETS:
+        for way in WAYS:
+            mine = [r for r in rows if r["set"] == name and r["way"] == way]
+            mine = list({r["seed"]: r for r in mine}.values())
+            if not mine:
+                continue
+
+            def mean(key, mine=mine) -> float:
+                return float(np.mean([r[key] for r in mine]))
+
+            cells = [name, way, str(len(mine))]
+            cells += [f"{mean(score):.3f}" for score in SCORES]
+            cells += [f"{mean('fit_cpu_s'):.0f}" if "fit_cpu_s" in mine[0] else ""]
+            cells += [
+                f"{mean(key):.0f}" for key in ("images_per_s", "images_per_cpu_s")
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--one", action="store_true")
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("localizers.jsonl")
+    )
+    parser.add_argument("--summary", action="store_true")
+    args = parser.parse_args()
+    if args.summary:
+        sys.stdout.write(summary(args.output) + "\n")
+    elif args.one:
+        for row in run_one(args.sets[0], args.first_seed, args.images):
+            sys.stdout.write(json.dumps(row) + "\n")
+    else:
+        run_all(args)
+
+
+if __name__ == "__main__":
+    main()
