@@ -157,11 +157,11 @@ def test_overrides_win_and_the_table_is_never_changed():
 
 @pytest.mark.parametrize("name", CLUSTERING)
 def test_every_configuration_fits_two_epochs(name):
-    X = np.random.default_rng(0).random((44, 8, 8, 3)).astype(np.float32)
+    X = np.random.default_rng(0).random((8, 8, 8, 3)).astype(np.float32)
     dates = CLUSTERING[name].parameters["curriculum"].joins
     soon = Milestones(tuple(min(date, 1) for date in dates), (1,))
     model = SpriteClustering.from_paper(
-        name, max_epochs=2, curriculum=soon, random_state=0
+        name, n_clusters=3, max_epochs=2, curriculum=soon, random_state=0
     ).fit(X)
     assert model.n_iter_ == 2
     assert len(model.loss_curve_) == 2
