@@ -139,7 +139,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         :class:`Regression`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
         Number of random images in a round. ``"auto"``: 400 if layers are only moved,
-        160 in other poses, which take longer to find.
+        160 in other poses, which take longer to find, 96 over pictures.
     tol : float, default=1e-3
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False

@@ -181,7 +181,8 @@ class SceneSettings:
     ``penalty`` is what a layer must save, in squared error summed over the image, to
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
     ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
-    and :data:`POSED` in other poses, which take longer to find. ``sprite_update`` is
+    :data:`POSED` in other poses, which take longer to find, and :data:`SHADED` over
+    pictures. ``sprite_update`` is
     one of :data:`SPRITE_UPDATES`.
     """
 
@@ -196,7 +197,7 @@ class SceneSettings:
     sprite_update: str = "closed_form"
 
 
-SHIFTED, POSED = 400, 160
+SHIFTED, POSED, SHADED = 400, 160, 96
 SPRITE_UPDATES = ("closed_form", "gradient")
 PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
 

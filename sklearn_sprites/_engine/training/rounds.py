@@ -12,6 +12,7 @@ from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, RoundInfo
 from sklearn_sprites._engine.scene_settings import (
     POSED,
+    SHADED,
     SHIFTED,
     SceneSettings,
     resolve_penalty,
@@ -26,6 +27,7 @@ from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
 OnRound = Callable[[RoundInfo], bool]
 FIRST = 300  # images in which first sprites are sought
+ALONE = 600  # the same over pictures, in which only objects that stand alone are seen
 EXPLORING = 0.6  # share of the rounds in which other sprites may be tried
 PICTURED = 400  # images from which backgrounds are made
 PATIENCE = 3  # rounds without progress that end the fit
@@ -147,8 +149,10 @@ def _run(
             spec, arrays, loss, list(losses), done, has_settled(losses, settings.tol)
         )
 
-    count = settings.images_per_round or (SHIFTED if spec.is_additive else POSED)
-    learner.begin(scenery.views(_some(data, max(count, FIRST), draws)))
+    usual = SHIFTED if spec.is_additive else SHADED if spec.has_picture else POSED
+    count = settings.images_per_round or usual
+    first = ALONE if spec.has_picture else FIRST
+    learner.begin(scenery.views(_some(data, max(count, first), draws)))
     most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
         exploring = spec.is_additive and not phase and turn < EXPLORING * most
