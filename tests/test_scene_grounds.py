@@ -7,7 +7,12 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_sprites import LayeredSpriteDecomposition, Search
-from tests.scenes import assert_same_scenes, make_decomposition, make_scenes
+from tests.scenes import (
+    assert_same_layers,
+    assert_same_scenes,
+    make_decomposition,
+    make_scenes,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SIDE = 24
@@ -136,3 +141,19 @@ def test_a_fit_goes_on_with_the_same_pictures(fitted):
     model = clone(fitted).set_params(warm_start=True).fit(images)
     before = model.backgrounds_
     np.testing.assert_array_equal(model.fit(images).backgrounds_, before)
+
+
+def test_an_image_does_not_depend_on_its_company(fitted):
+    images = on_pictures(19, seed=5)[0]
+    found = fitted.decompose(images)
+    assert_same_layers(fitted.decompose(images[::-1])[::-1], found)
+    assert_same_layers(fitted.decompose(images[17:18]), found[17])
+
+
+def test_fitting_again_gives_the_same_bits(fitted):
+    assert_same_scenes(clone(fitted).fit(on_pictures()[0]), fitted)
+
+
+def test_colors_are_flat_if_asked():
+    model = over_pictures(color="flat").fit(on_pictures(12)[0])
+    assert (model.sprites_[..., :-1] == 1).all()
