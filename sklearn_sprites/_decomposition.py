@@ -163,8 +163,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     Attributes
     ----------
     sprites_ : ndarray of shape (n_sprites, h, w, C + 1), float64
-        Sprites, colors in the units of X, then the opacity from 0 to 1. Sorted by the
-        number of layers that show them, largest first.
+        Sprites, colors in the units of X, then the opacity from 0 to 1, as far as the
+        pixels of a sprite can show it: masks are drawn with edges as steep as those of
+        the images, at places known more exactly than to a pixel. Sorted by the number
+        of layers that show them, largest first.
     backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
         Backgrounds, in the units of X; white if plain, as each image has its own color
         for it.

@@ -36,7 +36,11 @@ from sklearn_sprites._engine.search.refine import (
     normal_equations,
     refine,
 )
-from sklearn_sprites._engine.search.scene import finished, make_searcher
+from sklearn_sprites._engine.search.scene import (
+    finished,
+    make_searcher,
+    sought,
+)
 
 SPEC = SceneSpec(2, 2, 1, 3, 24, 24, 12, 12, ("similarity",), "flat")
 NO_BLUR = 1
@@ -340,3 +344,26 @@ def test_the_worst_layer_is_the_one_near_what_is_left():
         spoilt = image.clone()
         spoilt[..., y - 2 : y + 2, x - 2 : x + 2] += 0.2
         assert worst_layers(spoilt, found, SPEC)[0].tolist() == [i, 1 - i]
+
+
+@pytest.mark.parametrize("shape", [(24, 40, 3), (40, 24, 1), (52, 64, 3)])
+def test_layers_with_sharp_edges_are_found_in_images_of_any_shape(shape):
+    rows, columns, channels = shape
+    soft = smooth_sprites(torch.float32).alpha[:, None]
+    sprites = Sprites((soft - 0.5) * 4 + 0.5)
+    spec = SceneSpec(2, 2, 1, channels, rows, columns, 12, 12, ("similarity",), "flat")
+    poses = [[8.0, 9.0, 0.0, 0.3], [columns - 9.0, rows - 8.0, -0.1, 1.0]]
+    layers = no_layers(torch.zeros(1, 1), spec)
+    layers = layers._replace(
+        sprite=torch.tensor([[0, 1]]), pose=torch.tensor([poses]), on=torch.ones(1, 2)
+    )
+    alpha = draw(sprites, layers, rows, columns)[:, :, 1:]
+    image = torch.full((1, channels, rows, columns), 0.4)
+    image = image * (1 - alpha[:, 0]) + 0.9 * alpha[:, 0]
+    image = image * (1 - alpha[:, 1])
+    searcher = make_searcher(spec, Search(), 0.1, sprites)
+    found = improved(image, sought(image, searcher), searcher, 1)
+    blank = (image - 0.4).square().sum()
+    assert sorted(found.layers.sprite[0].tolist()) == [0, 1]
+    assert found.layers.on.tolist() == [[1, 1]]
+    assert float(found.picture.error) < 0.01 * float(blank)
