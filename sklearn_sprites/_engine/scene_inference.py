@@ -20,7 +20,7 @@ from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
 from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
-from sklearn_sprites._engine.search.guesses import exact, guessed
+from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.improve import improved, joined
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
 from sklearn_sprites._engine.search.scene import (
@@ -49,8 +49,7 @@ class Guesser:
 
     def __call__(self, views: Tensor) -> Found:
         """The layers of a batch."""
-        layers = guessed(views, self.network(views), self.searcher)
-        return exact(views, layers, self.searcher, self.polish)
+        return exact(views, self.network(views), self.searcher, self.polish)
 
 
 class ScenePredictor:

@@ -219,8 +219,8 @@ def test_guesses_that_are_a_little_off_become_exact(spec):
     near = taught._replace(pose=taught.pose + torch.tensor([0.3, -0.3, 0, 0]))
     searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
     with torch.no_grad():
-        layers = guessed(images, as_guess(near), searcher)
-        found = exact(images, layers, searcher, 6)
+        guess = as_guess(near)
+        found = exact(images, guess, searcher, 6)
     assert torch.equal(found.layers.on, taught.on)
     far = (found.layers.pose - taught.pose)[..., :2].abs().amax()
     assert far < (1e-6 if spec.is_additive else 0.1)
@@ -234,8 +234,9 @@ def test_layers_that_are_not_there_are_dropped(spec):
     images = some_scenes(spec, taught._replace(on=torch.tensor([[1.0, 0.0]] * 4)))
     searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
     with torch.no_grad():
-        layers = guessed(images, as_guess(taught), searcher)
-        found = exact(images, layers, searcher, 2)
+        guess = as_guess(taught)
+        layers = guessed(images, guess, searcher)
+        found = exact(images, guess, searcher, 2)
     assert (layers.on == 1).all()
     assert (found.layers.on.sum(1) == 1).all()
 

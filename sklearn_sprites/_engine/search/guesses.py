@@ -26,15 +26,25 @@ from sklearn_sprites._engine.search.polish import OPAQUE, contrasts, polish
 from sklearn_sprites._engine.search.posed import PoseSearcher
 from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
 
+DOUBT = 0.03  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
 AT_ONCE = 16  # images drawn at full resolution: more leave the cache
 
 
-def guessed(views: Tensor, guess: LayerGuess, searcher: Searcher) -> Layers:
-    """The likeliest sprite of each layer in its pose; shifts in whole pixels."""
+def guessed(
+    views: Tensor, guess: LayerGuess, searcher: Searcher, second: bool = False
+) -> Layers:
+    """The likeliest sprite of each layer in its pose; shifts in whole pixels.
+
+    With `second`, the second likeliest, where that is not much less likely.
+    """
     assert guess.logits is not None, "a network that tells sprites"
     chance = guess.logits.log_softmax(2)
     sprite = chance[..., :-1].argmax(2)
+    if second and searcher.spec.n_sprites > 1:
+        best = chance[..., :-1].topk(2, 2)
+        doubted = best.values[..., 1] > best.values[..., 0] + math.log(DOUBT)
+        sprite = torch.where(doubted, best.indices[..., 1], sprite)
     index = sprite[..., None, None].expand(-1, -1, 1, 4)
     pose = guess.pose.gather(2, index)[:, :, 0]
     if searcher.posed is None:
@@ -50,37 +60,76 @@ def guessed(views: Tensor, guess: LayerGuess, searcher: Searcher) -> Layers:
     return layers._replace(sprite=sprite, pose=pose, on=on)
 
 
-def exact(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> Found:
+def exact(views: Tensor, guess: LayerGuess, searcher: Searcher, steps: int) -> Found:
     """Colors and order solved, poses polished, layers dropped that do not pay.
 
-    Where images are searched on coarse pixels, these are precise enough for all but
-    the colors.
+    Where the network is in doubt between two sprites, both are polished, and the one
+    that explains better what its layer shows is taken. Where images are searched on
+    coarse pixels, these are precise enough for all but the colors.
     """
-    if searcher.posed is None:
+    layers, posed = guessed(views, guess, searcher), searcher.posed
+    if posed is None:
         return pruned(views, layers, searcher)
-    return _exact_pose(views, layers, searcher, searcher.posed, steps)
+    small = coarse(views, posed.step)
+    layers = _polished(small, layers, posed, min(steps, 1))
+    other = guessed(views, guess, searcher, second=True)
+    other = _polished(small, other, posed, min(steps, 1))
+    layers = _better(small, layers, other, posed)
+    layers = _polished(small, layers, posed, max(steps - 1, 0))
+    return _finished(views, small, layers, searcher, posed)
 
 
-def _exact_pose(
-    views: Tensor, layers: Layers, searcher: Searcher, posed: PoseSearcher, steps: int
-) -> Found:
-    spec, side = searcher.spec, posed.step
-    small = coarse(views, side)
+def draw_coarse(small: Tensor, layers: Layers, posed: PoseSearcher) -> Tensor:
+    """Ink and alpha of layers on coarse pixels, (B, L, 2, H, W)."""
     rows, columns = small.shape[2:]
-    drawn = draw(posed.sprites, layers, rows, columns, side)
+    return draw(posed.sprites, layers, rows, columns, posed.step)
+
+
+def _polished(small: Tensor, layers: Layers, posed: PoseSearcher, steps: int) -> Layers:
+    """Layers in their order, after some steps."""
+    if not steps:
+        return layers
+    spec, side = posed.spec, posed.step
+    drawn = draw_coarse(small, layers, posed)
     layers = layers._replace(over=settle(small, drawn, layers.over, spec, 1).over)
-    layers = polish(small, layers, posed.sprites, posed.slopes, spec, steps, side)
-    drawn = draw(posed.sprites, layers, rows, columns, side)
+    return polish(small, layers, posed.sprites, posed.slopes, spec, steps, side)
+
+
+def _better(small: Tensor, one: Layers, two: Layers, posed: PoseSearcher) -> Layers:
+    """Each layer as in `two` if what either shows of it is explained better there."""
+    spec = posed.spec
+    seen, errors = [], []
+    for layers in (one, two):
+        drawn = draw_coarse(small, layers, posed)
+        found = picture(small, drawn, layers.over, spec)
+        seen.append(free_share(found.alpha, found.over) * found.alpha)
+        errors.append((image_of(small, spec) - found.image).square().sum(1))
+    where = flat(torch.maximum(*seen))  # (B, L, P)
+    before, after = (flat(each[:, None]) for each in errors)
+    better = (where * (after - before)).sum(2) < 0
+    better = better & (two.sprite != one.sprite)
+    return one._replace(
+        sprite=torch.where(better, two.sprite, one.sprite),
+        pose=torch.where(better[..., None], two.pose, one.pose),
+    )
+
+
+def _finished(
+    views: Tensor,
+    small: Tensor,
+    layers: Layers,
+    searcher: Searcher,
+    posed: PoseSearcher,
+) -> Found:
+    """Layers that pay, in their order on coarse pixels, and the picture they make."""
+    spec, side = searcher.spec, posed.step
+    drawn = draw_coarse(small, layers, posed)
     now = settle(small, drawn, layers.over, spec, 1)
-    layers = layers._replace(over=now.over)
     on, values = _paying(small, drawn, now, layers.on, searcher.penalty / side**2, spec)
-    layers = layers._replace(on=on)
+    layers = layers._replace(over=now.over, on=on)
     parts = [
         picture(
-            some,
-            draw(searcher.sprites, part, spec.height, spec.width),
-            part.over,
-            spec,
+            some, draw(searcher.sprites, part, spec.height, spec.width), part.over, spec
         )
         for some, part in zip(
             views.split(AT_ONCE), _split(layers, AT_ONCE), strict=True
