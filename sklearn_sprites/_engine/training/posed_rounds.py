@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
@@ -74,7 +75,7 @@ class PosedLearner:
         for x in images.split(BATCH):
             found = find_layers(x, searcher)
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
-            clear = found.picture.error / x[0].numel() < CLEAR
+            clear = found.picture.error / image_of(x, self.spec)[0].numel() < CLEAR
             taught = (found.saves > TRUSTED * self.penalty) & clear[:, None]
             weight = (found.layers.on * taught).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
@@ -87,7 +88,7 @@ class PosedLearner:
         mask = (sums[:, 0] + prior) / (sums[:, 1] + PRIOR)
         self.masks = gauged(mask.clamp(0, 1), self.spec)
         self.contrast = steepness(self.masks, examples, self.spec)
-        return error / images.numel()
+        return error / image_of(images, self.spec).numel()
 
     def sprites(self) -> Sprites:
         """The masks with their edges."""
