@@ -73,14 +73,12 @@ def run_one(name: str, seed: int, n_images: int) -> list[dict]:
     scenes = getattr(datasets, f"make_{name}")(
         n_images + N_TEST[name], random_state=seed
     )
-    X, test = (
-        type(scenes)(**{key: values[part] for key, values in vars(scenes).items()})
-        for part in (slice(n_images), slice(n_images, None))
-    )
+    X, kept = scenes.images[:n_images], ("images", "instances", "classes")
+    test = type(scenes)(**{key: scenes[key][n_images:] for key in kept})
     about = {"set": name, "seed": seed, "n_images": n_images}
     params = {**SETS[name], "random_state": seed}
     began = time.process_time()
-    model = LayeredSpriteDecomposition(**params, localizer="distilled").fit(X.images)
+    model = LayeredSpriteDecomposition(**params, localizer="distilled").fit(X)
     spent = time.process_time() - began
     rows = [
         {**about, "way": "search", **judged(without_network(model), test)},
@@ -90,7 +88,7 @@ def run_one(name: str, seed: int, n_images: int) -> list[dict]:
         **params, localizer="attention", max_rounds=EPOCHS
     )
     began = time.process_time()
-    model.set_callbacks(Budget(spent)).fit(X.images)
+    model.set_callbacks(Budget(spent)).fit(X)
     spent = time.process_time() - began
     rows += [{**about, "way": "attention", "fit_cpu_s": spent, **judged(model, test)}]
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
