@@ -124,7 +124,7 @@ def global_state():
         "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
         "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
+        "device": torch.empty(0).device,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "grad": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
         "environment": dict(os.environ),

@@ -80,7 +80,7 @@ def isolated(
         stack.enter_context(torch.set_grad_enabled(grad))
         stack.enter_context(_float32_default())
         # The mode costs a Python call per operation, so only where there is need.
-        if torch.get_default_device().type != "cpu":
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(_global_generators_kept())
         if seed is not None:

@@ -55,7 +55,7 @@ def state():
         "rng": torch.get_rng_state().tolist(),
         "cuda rng": [g.get_state().tolist() for g in torch.cuda.default_generators],
         "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
+        "device": torch.empty(0).device,
         "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),
