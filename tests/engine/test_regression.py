@@ -305,3 +305,17 @@ def test_settings_refuse_what_does_not_exist(wrong):
 def test_settings_survive_as_plain_values():
     for settings in (Regression(), Regression(reassignment=None, drops=(3, 5))):
         assert Regression.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_layers_far_out_stay_in_reach_and_can_come_back(sign):
+    model, images = make_model(Draws(0))
+    head = model.network.pose.head
+    with torch.no_grad():
+        head.group_bias.fill_(sign * 9.0)
+    pose = model(images).pose
+    assert pose[..., 0].min() > -1
+    assert pose[..., 0].max() < SIDE + 3
+    assert pose[..., 2].abs().max() < 1.6
+    pose[..., :3].sum().backward()
+    assert (head.group_bias.grad.abs() > 0).all()

@@ -19,8 +19,9 @@ from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
 from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
-LARGEST = 2.5  # of the logarithm of a scale, either way
-FAR = 3.0  # sides of the image beyond which no layer goes
+RANGE = 4.0  # factor between the first scale and the largest, and the least
+LEAK = 0.01  # slope outside of bounds: what is there can be pulled back
+FAR = 1e3  # pixels, or logarithms: farther away values are cut
 
 
 class Regressed(NamedTuple):
@@ -93,12 +94,16 @@ class SceneModel(nn.Module):
         )
 
     def _bounded(self, pose: Tensor) -> Tensor:
-        """Finite poses, not too far: NaN would crash the sampler."""
-        spec, pose = self.spec, pose.nan_to_num()
+        """Centers in the image and scales within a range, softly.
+
+        Otherwise layers that do harm at first shrink to nothing, or leave, for good.
+        Poses are finite, as NaN would crash the sampler.
+        """
+        spec, pose = self.spec, pose.nan_to_num().clamp(-FAR, FAR)
         first = math.log(self.settings.first_scale) if spec.has_scale else 0.0
-        x = pose[..., 0].clamp(-FAR * spec.width, FAR * spec.width)
-        y = pose[..., 1].clamp(-FAR * spec.height, FAR * spec.height)
-        log_scale = (pose[..., 2] + first).clamp(-LARGEST, LARGEST)
+        x = _leaky(pose[..., 0], 0, spec.width)
+        y = _leaky(pose[..., 1], 0, spec.height)
+        log_scale = first + _leaky(pose[..., 2], -math.log(RANGE), math.log(RANGE))
         return torch.stack([x, y, log_scale, pose[..., 3]], -1)
 
     def _over(self, order: Tensor | None, pose: Tensor) -> Tensor:
@@ -131,6 +136,12 @@ def layer_spec(spec: SceneSpec, settings: Gradient) -> SceneSpec:
     if settings.per_sprite:
         names = tuple(name for name in names if name != "rotation")
     return replace(spec, n_sprites=1, transformations=names)
+
+
+def _leaky(x: Tensor, low: float, high: float) -> Tensor:
+    """Clip to [low, high] but for a small slope outside."""
+    inside = x.clamp(low, high)
+    return inside + LEAK * (x - inside)
 
 
 def _gain_and_bias(predicted: Tensor) -> Tensor:
