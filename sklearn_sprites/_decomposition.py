@@ -345,10 +345,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Notes
         -----
         Not as in the papers' code: a layer's scale stays within a factor of four of
-        the first one, and its center in the image; the pose that a sprite adds to its layer's is added to its numbers, and is a
-        similarity for ``"clevr6"``, too, not a homography; colors are not clipped after
-        gain and bias; sprites are sampled once, not twice; the encoder takes one step
-        per batch, not seven or eight. See :class:`Regression` for the rest.
+        the first one, and its center in the image; the pose that a sprite adds to its
+        layer's is added to its numbers, and is a similarity for ``"clevr6"``, too, not
+        a homography; colors are not clipped after gain and bias; sprites are sampled
+        once, not twice; the encoder takes one step per batch, not seven or eight. See
+        :class:`Regression` for the rest.
 
         References
         ----------
