@@ -104,7 +104,7 @@ class Distilled:
     angles : int, default=12
         Angles between which the network chooses before it tells the rest, where layers
         may be turned.
-    polish : int, default=2
+    polish : int, default=3
         Gauss-Newton steps on the poses that the network guesses; none where layers are
         only moved on black, by whole pixels.
 
@@ -121,7 +121,7 @@ class Distilled:
     drawn: float = 0.5
     learning_rate: float = 3e-3
     angles: int = 12
-    polish: int = 2
+    polish: int = 3
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -177,7 +177,8 @@ def default_search(spec: SceneSpec) -> Search:
 class SceneSettings:
     """Everything that learning sprites from scenes needs besides images and seed.
 
-    ``regression``: layers are regressed, not searched; a round is then an epoch.
+    ``regression``: layers are regressed, not searched, or attend; a round is then an
+    epoch. ``distilled``: in the end a network learns to guess what search finds.
     ``penalty`` is what a layer must save, in squared error summed over the image, to
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
     ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
