@@ -6,14 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.models.scene_build import (
     arrays_of,
-    build_attention,
-    build_regression,
+    build_localizer,
     with_arrays,
 )
+from sklearn_sprites._engine.models.scene_network import SceneNetwork
 from sklearn_sprites._engine.modules.attention import attention, positions
 from sklearn_sprites._engine.modules.maps import build_maps
+from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from tests.strategies import attack
 
@@ -39,10 +41,18 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def network_of(spec, settings, **heads):
+    draws = seeded()
+    return SceneNetwork(spec, build_localizer(spec, settings, draws), draws, **heads)
+
+
+PLAIN = Attention(features="small", n_features=8, refines=False)
+REFINED = Attention(features="small", n_features=8, refines=True)
+REGRESSED = Regression(encoder="small")
 NETWORKS = {
-    "attention": lambda spec: build_attention(spec, "small", 8, False, seeded()),
-    "refined": lambda spec: build_attention(spec, "small", 8, True, seeded(), 6),
-    "regression": lambda spec: build_regression(spec, "small", seeded(), True),
+    "attention": lambda spec: network_of(spec, PLAIN),
+    "refined": lambda spec: network_of(spec, REFINED, angles=6),
+    "regression": lambda spec: network_of(spec, REGRESSED, chooses=False, orders=True),
 }
 
 

@@ -25,9 +25,7 @@ def build_localizer(
     """What finds layers where all is trained by gradient."""
     size = (spec.channels, spec.height, spec.width)
     if isinstance(settings, Attention):
-        return _attention(
-            spec, settings.features, settings.n_features, settings.refines, generator
-        )
+        return _attention(spec, settings, generator)
     encoder, n_encoded = build_encoder(
         settings.encoder, *size, generator, settings.pool
     )
@@ -35,28 +33,13 @@ def build_localizer(
 
 
 def _attention(
-    spec: SceneSpec,
-    features: str,
-    n_features: int,
-    refines: bool,
-    generator: torch.Generator,
+    spec: SceneSpec, settings: Attention, generator: torch.Generator
 ) -> AttentionMaps:
-    maps = build_maps(features, spec.channels, spec.n_layers + n_features, generator)
+    """Layers that attend; `settings.features` names the maps, see `build_maps`."""
+    n = settings.n_features
+    maps = build_maps(settings.features, spec.channels, spec.n_layers + n, generator)
     reach = (spec.sprite_width / 2, spec.sprite_height / 2)
-    return AttentionMaps(maps, spec.n_layers, n_features, reach, generator, refines)
-
-
-def build_attention(
-    spec: SceneSpec,
-    features: str,
-    n_features: int,
-    refines: bool,
-    generator: torch.Generator,
-    angles: int = 1,
-) -> SceneNetwork:
-    """Layers that attend: `features` names the maps, see :func:`build_maps`."""
-    localizer = _attention(spec, features, n_features, refines, generator)
-    return SceneNetwork(spec, localizer, generator, angles)
+    return AttentionMaps(maps, spec.n_layers, n, reach, generator, settings.refines)
 
 
 def build_peaks(
@@ -77,19 +60,6 @@ def build_guesser(
 ) -> SceneNetwork:
     """The network that settings ask for."""
     return build_peaks(spec, "small", N_FEATURES, generator, settings.angles)
-
-
-def build_regression(
-    spec: SceneSpec, encoder: str, generator: torch.Generator, orders: bool = False
-) -> SceneNetwork:
-    """Layers regressed from an encoder, see :func:`build_encoder`; errors choose."""
-    made, n_encoded = build_encoder(
-        encoder, spec.channels, spec.height, spec.width, generator
-    )
-    localizer = LayerEncoder(
-        made, n_encoded, spec.n_layers, spec.height, spec.width, generator
-    )
-    return SceneNetwork(spec, localizer, generator, chooses=False, orders=orders)
 
 
 def arrays_of(network: SceneNetwork) -> dict[str, NDArray]:
