@@ -12,12 +12,12 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import run_apart
 from recipes import SETS, load
 
 OPTIONS = {"gtsrb8": {"n_clusters": 8, "n_backgrounds": 1}}
@@ -87,16 +87,9 @@ def run_all(args: argparse.Namespace) -> None:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.sets:
             for model in args.models:
-                command = [sys.executable, __file__, str(args.folder), "--one", model]
-                command += ["--sets", name, "--first-seed", str(seed)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode:
-                    sys.stderr.write(done.stderr)
-                    raise SystemExit(f"{name} with seed {seed} failed")
-                with args.output.open("a") as file:
-                    file.write(done.stdout)
-                sys.stdout.write(done.stdout)
-                sys.stdout.flush()
+                arguments = [str(args.folder), "--one", model]
+                arguments += ["--sets", name, "--first-seed", str(seed)]
+                run_apart(arguments, args.output)
 
 
 def summary(path: Path) -> str:

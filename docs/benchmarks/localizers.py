@@ -14,36 +14,16 @@ import argparse
 import json
 import os
 import pickle
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import Budget, run_apart
 from scenes import N_TEST, SCORES, SETS, USUAL, scores
 
 WAYS = ("search", "distilled", "attention")
 EPOCHS = 10_000  # more than there is time for
-
-
-class Budget:
-    """Stops a fit after some processor time; see `set_callbacks`."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.process_time() + seconds
-
-    def setup(self, estimator, context) -> None:
-        """Nothing to prepare."""
-
-    def teardown(self, estimator, context) -> None:
-        """Nothing to close."""
-
-    def on_fit_task_begin(self, estimator, context) -> None:
-        """Nothing to note."""
-
-    def on_fit_task_end(self, estimator, context) -> bool:
-        """Whether time is up."""
-        return context.task_name == "epoch" and time.process_time() > self.end
 
 
 def without_network(model):
@@ -99,16 +79,9 @@ def run_all(args: argparse.Namespace) -> None:
     """Sets and seeds in processes of their own, one after the other."""
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.sets:
-            command = [sys.executable, __file__, "--one", "--sets", name]
-            command += ["--first-seed", str(seed), "--images", str(args.images)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.stderr.write(done.stderr)
-                raise SystemExit(f"{name} with seed {seed} failed")
-            with args.output.open("a") as file:
-                file.write(done.stdout)
-            sys.stdout.write(done.stdout)
-            sys.stdout.flush()
+            arguments = ["--one", "--sets", name]
+            arguments += ["--first-seed", str(seed), "--images", str(args.images)]
+            run_apart(arguments, args.output)
 
 
 def summary(path: Path) -> str:

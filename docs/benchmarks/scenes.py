@@ -18,12 +18,12 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import run_apart
 
 SETS = {
     "tetrominoes": {"n_sprites": 19, "n_layers": 3},
@@ -142,17 +142,10 @@ def run_all(args: argparse.Namespace) -> None:
     """Fits in processes of their own, one after the other."""
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.sets:
-            command = [sys.executable, __file__, "--one", "--sets", name]
-            command += ["--first-seed", str(seed), "--images", str(args.images)]
-            command += ["--clevr", str(args.clevr)] if args.clevr else []
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.stderr.write(done.stderr)
-                raise SystemExit(f"{name} with seed {seed} failed")
-            with args.output.open("a") as file:
-                file.write(done.stdout)
-            sys.stdout.write(done.stdout)
-            sys.stdout.flush()
+            arguments = ["--one", "--sets", name]
+            arguments += ["--first-seed", str(seed), "--images", str(args.images)]
+            arguments += ["--clevr", str(args.clevr)] if args.clevr else []
+            run_apart(arguments, args.output)
 
 
 def summary(path: Path) -> str:

@@ -11,17 +11,16 @@ One line of JSON per fit is appended to `--output`, each from a process of its o
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import Budget, run_apart
+from scenes import SCORES, scores
 
 IMAGES = {"n_objects": 2, "size": 20, "cell": 3}
 MODEL = {"n_sprites": 19, "n_layers": 2, "max_rounds": 10_000}
-SCORES = ("ari", "ari_foreground", "class_accuracy", "class_iou")
 N_TEST = 320
 
 
@@ -51,29 +50,9 @@ def ways() -> dict[str, dict]:
     }
 
 
-class Budget:
-    """Stops a fit after some processor time; see `set_callbacks`."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.process_time() + seconds
-
-    def setup(self, estimator, context) -> None:
-        """Nothing to prepare."""
-
-    def teardown(self, estimator, context) -> None:
-        """Nothing to close."""
-
-    def on_fit_task_begin(self, estimator, context) -> None:
-        """Nothing to note."""
-
-    def on_fit_task_end(self, estimator, context) -> bool:
-        """Whether time is up."""
-        return context.task_name == "epoch" and time.process_time() > self.end
-
-
 def run_one(name: str, seed: int, seconds: float, n_images: int) -> dict:
     """Fit once; what came out."""
-    from sklearn_sprites import LayeredSpriteDecomposition, metrics
+    from sklearn_sprites import LayeredSpriteDecomposition
     from sklearn_sprites.datasets import make_tetrominoes
 
     scenes = make_tetrominoes(n_images + N_TEST, random_state=seed, **IMAGES)
@@ -84,20 +63,16 @@ def run_one(name: str, seed: int, seconds: float, n_images: int) -> dict:
     fitted = time.process_time()
     found = model.decompose(scenes.images[test])
     predicted = time.process_time()
-    instances, classes = (
-        model.render(found, what) for what in ("instances", "classes")
+    shown = type(scenes)(
+        images=scenes.images[test],
+        instances=scenes.instances[test],
+        classes=scenes.classes[test],
     )
-    rand, true = metrics.segmentation_adjusted_rand_score, scenes.instances[test]
     return {
         "way": name,
         "seed": seed,
         "n_images": n_images,
-        "ari": float(rand(true, instances)),
-        "ari_foreground": float(rand(true, instances, background=False)),
-        "class_accuracy": float(
-            metrics.mean_class_accuracy(scenes.classes[test], classes)
-        ),
-        "class_iou": float(metrics.mean_iou(scenes.classes[test], classes)),
+        **scores(model, shown, found),
         "fit_cpu_s": fitted - began,
         "predict_images_per_s": N_TEST / (predicted - fitted),
         "n_iter": int(model.n_iter_),
@@ -108,20 +83,10 @@ def run_all(args: argparse.Namespace) -> None:
     """Fits in processes of their own, with one thread, one after the other."""
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in ways():
-            command = [sys.executable, __file__, "--one", name]
-            command += ["--first-seed", str(seed), "--images", str(args.images)]
-            command += ["--seconds", str(args.seconds)]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, env=env
-            )
-            if done.returncode:
-                sys.stderr.write(done.stderr)
-                raise SystemExit(f"{name} with seed {seed} failed")
-            with args.output.open("a") as file:
-                file.write(done.stdout)
-            sys.stdout.write(done.stdout)
-            sys.stdout.flush()
+            arguments = ["--one", name]
+            arguments += ["--first-seed", str(seed), "--images", str(args.images)]
+            arguments += ["--seconds", str(args.seconds)]
+            run_apart(arguments, args.output, OMP_NUM_THREADS="1")
 
 
 def summary(path: Path) -> str:
