@@ -224,3 +224,14 @@ def shifted_twin(images, offset):
                 column = min(max(x + dx, 0), width - 1)
                 out[i, :, y, x] = images[i, :, row, column]
     return out
+
+
+def explained_by_halves(points, sides):
+    """Squared distances that two means take away from those to one, summed."""
+    halves = [[p for p, s in zip(points, sides, strict=True) if s == t] for t in (0, 1)]
+
+    def scatter(some):
+        middle = sum(some) / len(some)
+        return sum(float((p - middle).square().sum()) for p in some)
+
+    return scatter(points) - sum(scatter(half) for half in halves if half)

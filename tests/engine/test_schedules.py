@@ -21,7 +21,9 @@ from sklearn_sprites._engine.training.splits import (
     least_missed,
     removal_costs,
     split_gains,
+    two_means,
 )
+from tests import oracles
 from tests.strategies import attack, draws
 
 names = st.lists(st.sampled_from(TRANSFORMATIONS), max_size=4, unique=True).map(tuple)
@@ -166,6 +168,26 @@ def test_a_cluster_of_two_kinds_gains_by_a_split():
     assert set(halves) == {0, 1}
     parts = {tuple(sorted(part.tolist())) for part in halves[1]}
     assert parts == {tuple(range(60, 90)), tuple(range(90, 120))}
+
+
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 4))
+def test_halves_of_groups_are_what_two_means_leaves(seed, n, k):
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(n, 3, generator=generator)
+    owners = torch.randint(k, (n,), generator=generator)
+    sides, gains = two_means(points, owners, k, generator)
+    for group in range(k):
+        mine, halves = points[owners == group], sides[owners == group]
+        if not len(mine):
+            assert gains[group] == 0
+            continue
+        expected = oracles.explained_by_halves(list(mine), halves.tolist())
+        assert float(gains[group]) == pytest.approx(expected, abs=1e-4)
+        if halves.any() and not halves.all():
+            means = torch.stack([mine[~halves].mean(0), mine[halves].mean(0)])
+            near = torch.cdist(mine, means)
+            own = near.gather(1, halves.long()[:, None])[:, 0]
+            assert (own <= near.amin(1) + 1e-4).all()  # a fixed point of Lloyd's
 
 
 def test_what_settles_falls_little_from_first_to_last():

@@ -153,10 +153,10 @@ def test_a_sprite_that_shows_the_same_is_not_missed():
     survey(learner, active)
     known = learner.ledger.errors
     assert (known[:, 1] > known[:, 0] + 10).all()
-    expected = prospects(learner, active)
+    expected = prospects(learner, active, 1000)
     torch.testing.assert_close(expected[:, 1], expected[:, 0])
     learner.ledger.retire([1])
-    assert torch.isinf(prospects(learner, active)[:, 1]).all()
+    assert torch.isinf(prospects(learner, active, 1000)[:, 1]).all()
 
 
 def test_pruning_takes_the_sprite_that_another_can_replace():

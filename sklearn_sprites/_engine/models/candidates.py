@@ -11,11 +11,18 @@ from torch import Tensor
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
 from sklearn_sprites._engine.ops.color import layered_errors
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
-from sklearn_sprites._engine.spec import COLORS
+from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
-#: Candidates rendered together: bounds memory, not the result. What they need should
-#: stay in a CPU's cache.
+#: Candidates rendered together, at least: bounds memory, not the result. What they need
+#: should stay in a CPU's cache.
 ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
+SMALL = 1024  # pixels below which an image leaves room for others
+
+
+def rows_at_once(spec: ModelSpec, device: torch.device) -> int:
+    """How many candidates are rendered together; the more, the smaller images are."""
+    room = SMALL // (spec.height * spec.width * spec.channels)
+    return ROWS_AT_ONCE[device.type] * max(room, 1)
 
 
 @torch.no_grad()
@@ -38,7 +45,7 @@ def candidate_errors(
     behind = torch.arange(n_behind, device=device).expand(shape)
     pairs = torch.stack([rows, candidates[..., None].expand(shape), behind]).flatten(1)
     parts = []
-    for chunk in pairs.split(ROWS_AT_ONCE[device.type], 1):
+    for chunk in pairs.split(rows_at_once(model.spec, device), 1):
         drawn = model.front(chunk[0], chunk[1], description)
         parts.append(_errors(model, drawn, images, chunk, description, active, noise))
     return torch.cat(parts).view(shape)
@@ -62,7 +69,7 @@ def borrowed_errors(
     choices = [torch.arange(n, device=device) for n in (spec.n_sprites, n_behind)]
     canvas = pad_to_canvas(model.sprites.flatten(0, 1)[None], model.padding)
     lent = replace(description, params=lend(description.params, owners))
-    each = max(ROWS_AT_ONCE[device.type] // (spec.n_sprites * n_behind), 1)
+    each = max(rows_at_once(spec, device) // (spec.n_sprites * n_behind), 1)
     parts = []
     for rows in torch.arange(len(images), device=device).split(each):
         warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}

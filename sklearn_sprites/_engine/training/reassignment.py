@@ -18,7 +18,7 @@ from sklearn_sprites._engine.training.splits import (
 )
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 
-PROSPECTS = 2000  # images on which the removal of sprites is judged
+LOOK, FAREWELL = 1000, 2000  # images that judge sprites: to be moved, and for good
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
@@ -133,18 +133,23 @@ def _behind(
     return errors[:, 0].argmin(1)
 
 
-def prune(learner: Learner, n_kept: int, active: frozenset[str]) -> None:
-    """Take the sprites that are missed least out of use, until `n_kept` are left."""
+def prune(
+    learner: Learner, n_kept: int, active: frozenset[str], n_images: int = FAREWELL
+) -> None:
+    """Take the sprites that are missed least out of use, until `n_kept` are left.
+
+    They are judged on `n_images`.
+    """
     n_sprites = learner.model.spec.n_sprites
     if n_sprites - len(learner.spare) <= n_kept:
         return
-    gone = least_missed(prospects(learner, active), n_kept)
+    gone = least_missed(prospects(learner, active, n_images), n_kept)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
 
 
 @torch.no_grad()
-def prospects(learner: Learner, active: frozenset[str]) -> Tensor:
+def prospects(learner: Learner, active: frozenset[str], n_images: int) -> Tensor:
     """Errors (m, K) of some images under all sprites, once heads had learned them.
 
     A sprite looks bad on images that its head has never won, also if it shows the same
@@ -153,7 +158,7 @@ def prospects(learner: Learner, active: frozenset[str]) -> Tensor:
     """
     model, ledger = learner.model, learner.ledger
     order = torch.randperm(len(learner.images), generator=learner.draws)
-    index = order[:PROSPECTS].to(learner.images.device)
+    index = order[:n_images].to(learner.images.device)
     known = ledger.errors[index]
     model.eval()
     parts = []

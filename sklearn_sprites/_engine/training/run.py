@@ -27,6 +27,7 @@ from sklearn_sprites._engine.training.loop import (
 )
 from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.reassignment import (
+    LOOK,
     cloning,
     epochs_between,
     grow,
@@ -186,7 +187,7 @@ def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
         prune(learner, kept, stage.active)
     elif epoch % every == 0:
         moved = turnover(total - spec.n_sprites)
-        prune(learner, total - moved, stage.active)
+        prune(learner, total - moved, stage.active, LOOK)
         grow(learner, rule, stage.active)
         return True
     return learner.spare != before
