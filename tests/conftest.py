@@ -2,9 +2,11 @@ import os
 
 import pytest
 
-from tests import pictures
-
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+
+from tests import pictures
 
 
 def pytest_addoption(parser):

@@ -65,10 +65,10 @@ def fit_seconds(images: NDArray, n_clusters: int, max_epochs: int) -> dict:
     }
 
 
-def exponent(rows: list[dict], key: str) -> float:
+def exponent(rows: list[dict], key: str, time: str = "fit_s") -> float:
     """Slope of log(time) against log(size): one is linear, less is better."""
     sizes = np.log([row[key] for row in rows])
-    return float(np.polyfit(sizes, np.log([row["fit_s"] for row in rows]), 1)[0])
+    return float(np.polyfit(sizes, np.log([row[time] for row in rows]), 1)[0])
 
 
 def blobs(n_points: int, box: float) -> NDArray:
@@ -102,8 +102,22 @@ def against_minibatch(points: NDArray, repeats: int) -> dict:
     return found
 
 
+def panel(axis, what: str, sizes: list[int], seconds: list[float]) -> None:
+    """Times on logarithmic axes, with a straight line for what is linear."""
+    axis.loglog(sizes, seconds, "o-", color="C0", label="measured")
+    linear = [seconds[-1] * size / sizes[-1] for size in sizes]
+    axis.loglog(sizes, linear, "--", color="gray", label="linear")
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    axis.margins(0.12, 0.2)
+    for size, value in zip(sizes, seconds, strict=True):
+        axis.annotate(f"{value:.1f}", (size, value), (0, 6), textcoords="offset points")
+    axis.set_xlabel(f"number of {what}")
+    axis.grid(alpha=0.3)
+
+
 def plot(results: dict, path: Path) -> None:
-    """Two panels, logarithmic, with straight lines for what is linear."""
+    """Two panels: images and clusters."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -115,24 +129,11 @@ def plot(results: dict, path: Path) -> None:
     panels = (("images", "n_images"), ("clusters", "n_clusters"))
     for axis, (name, key) in zip(axes, panels, strict=True):
         rows = results[name]
-        sizes = np.array([row[key] for row in rows])
-        seconds = np.array([row["fit_s"] for row in rows])
-        axis.loglog(sizes, seconds, "o-", color="C0", label="fit")
-        linear = seconds[-1] * sizes / sizes[-1]
-        axis.loglog(sizes, linear, "--", color="gray", label="linear")
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-        axis.margins(0.12, 0.2)
-        for size, value in zip(sizes, seconds, strict=True):
-            axis.annotate(
-                f"{value:.1f}", (size, value), (0, 6), textcoords="offset points"
-            )
+        panel(axis, name, [r[key] for r in rows], [r["fit_s"] for r in rows])
         other = "n_clusters" if key == "n_images" else "n_images"
         fixed = "clusters" if key == "n_images" else "images"
         slope = results["exponents"][name]
         axis.set_title(f"{rows[0][other]:,} {fixed}: time ~ {name}^{slope:.2f}")
-        axis.set_xlabel(f"number of {name}")
-        axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"seconds for {results['max_epochs']} epochs")
     axes[0].legend()
     figure.savefig(path, dpi=120)
