@@ -31,7 +31,6 @@ FLOORS = {
     "_engine.inference": 4,
     "_engine.regression_inference": 4,
     "_engine.scene_inference": 4,
-    "_engine.checkpoint": 4,
     "_validation": 5,
     "_base": 5,
     "_callbacks": 5,
@@ -46,7 +45,6 @@ FLOORS = {
     "_scene_restarts": 5,
     "_scenes": 5,
     "display": 6,
-    "report": 6,
     "testing": 6,
 }
 # Side rooms know nothing of the rest but the exceptions.

@@ -12,14 +12,13 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from apart import run_apart
 from clustering import OPTIONS, scores
 from recipes import SETS, load
 
@@ -100,18 +99,12 @@ def run_all(args: argparse.Namespace) -> None:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.sets:
             for rule in RULES:
-                command = [sys.executable, __file__, "--folder", str(args.folder)]
-                command += ["--one", rule, "--sets", name, "--first-seed", str(seed)]
+                arguments = ["--folder", str(args.folder), "--one", rule]
+                arguments += ["--sets", name, "--first-seed", str(seed)]
                 for option in ("images", "epochs"):
                     value = getattr(args, option)
-                    command += [] if value is None else [f"--{option}", str(value)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode:
-                    sys.stderr.write(done.stderr)
-                    raise SystemExit(f"{name} with seed {seed} failed")
-                with args.output.open("a") as file:
-                    file.write(done.stdout)
-                print(done.stdout, end="", flush=True)
+                    arguments += [] if value is None else [f"--{option}", str(value)]
+                run_apart(arguments, args.output)
 
 
 def summary(path: Path) -> str:

@@ -40,7 +40,10 @@ def ways() -> dict[str, dict]:
         "search, sprites by gradient": {"sprite_update": "gradient"},
         "distilled": {"localizer": "distilled"},
         "attention": {"localizer": "attention"},
-        "regression": {"localizer": Regression(empty=False, stops=False)},
+        "regression, with clones": {"localizer": Regression(empty=False, stops=False)},
+        "regression, without": {
+            "localizer": Regression(empty=False, stops=False, reassignment=None)
+        },
         "regression, the papers' way": {
             "localizer": papers,
             "init": ConstantSprites(0.9, 3.0),
