@@ -34,10 +34,9 @@ def morphological(images: Tensor, params: Tensor, kernel: int) -> Tensor:
     m, depth, height, width = images.shape
     weights = window_weights(params[:, 1:], kernel)  # (m, k^2)
     alpha = params[:, :1, None, None]  # (m, 1, 1, 1)
-    lowest, highest = torch.aminmax(images.detach().flatten(2), dim=2, keepdim=True)
-    limit = (
-        LARGEST_EXPONENT / (highest - lowest).clamp_min(1)[..., None]
-    )  # (m, D, 1, 1)
+    still = images.detach()
+    spread = still.amax((2, 3), keepdim=True) - still.amin((2, 3), keepdim=True)
+    limit = LARGEST_EXPONENT / spread.clamp_min(1)  # (m, D, 1, 1)
     exponent = torch.clamp(alpha, -limit, limit) * images
     largest = exponent.detach().amax((2, 3), keepdim=True)
     mass = torch.exp(exponent - largest)  # (m, D, H, W), at most 1
