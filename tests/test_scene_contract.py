@@ -20,14 +20,15 @@ from tests.scenes import BRIEF
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 NOT_HERE = {"check_array_api_input"}  # needs a process that is set up for it
 TWO = {"n_sprites": 2, "n_layers": 2, "max_rounds": 1}
+QUICK = {**TWO, "localizer": BRIEF}
 CONFIGURATIONS = {
     "default": {},
-    "over a background": {**TWO, "n_backgrounds": 1, "localizer": BRIEF},
+    "over a background": {**QUICK, "n_backgrounds": 1},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
-    "flat colors": {**TWO, "color": "flat"},
-    "fixed order": {**TWO, "order": "depth"},
+    "flat colors": {**QUICK, "color": "flat"},
+    "fixed order": {**QUICK, "order": "depth"},
     "a search": {**TWO, "localizer": Search(sweeps=1)},
-    "restarts": {**TWO, "n_init": 2},
+    "restarts": {**QUICK, "n_init": 2},
     "regression": {
         **TWO,
         "localizer": Regression(batch_size=64),
@@ -81,13 +82,13 @@ def test_every_check_passes(configuration):
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
 @pytest.mark.parametrize("check", ON_THEMSELVES, ids=name_of)
 def test_checks_that_scikit_learn_keeps_for_itself(check):
-    model = LayeredSpriteDecomposition(2, n_layers=2, max_rounds=1)
+    model = LayeredSpriteDecomposition(**QUICK)
     check("LayeredSpriteDecomposition", model)
 
 
 @pytest.mark.timeout(600)
 def test_every_check_passes_on_images():
-    model = LayeredSpriteDecomposition(**TWO)
+    model = LayeredSpriteDecomposition(**QUICK)
     results = check_image_estimator(model, on_skip=None)
     assert problems(results) == {}
     assert {result["dtype"] for result in results} == {"float64", "uint8"}
@@ -108,7 +109,7 @@ OVER_BACKGROUNDS = {
 
 @pytest.mark.parametrize("chosen", sorted(OVER_BACKGROUNDS))
 def test_scenes_over_a_background_pass_checks_on_images(chosen):
-    model = LayeredSpriteDecomposition(**TWO, n_backgrounds=1, localizer=BRIEF)
+    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1)
     pairs = image_estimator_checks(model, dtypes=("float64",))
     checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
     assert checks_of_that_name
