@@ -35,6 +35,7 @@ from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_localizer,
+    check_poses,
     check_selection,
     describe_scenes,
     given_scene_sprites,
@@ -104,7 +105,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         hold the largest object.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
-        ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three.
+        ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
+        ``"affine"`` for these with a stretch and a shear, ``"projective"`` for all of
+        it with a tilt. The last two not with :class:`Regression` or
+        :class:`Attention`.
         ``"auto"``: translation on black, similarity over a plain ground, translation
         and scale over pictures. Images with a side below 4 pixels have only
         translations and no background.
@@ -467,9 +471,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         -------
         table : ndarray of shape (n_samples, n_layers * n_features_of_a_layer)
             For each layer, in the order of what layers save: its sprite (-1 if empty),
-            the share of it that is seen, x and y of its center in pixels, its scale
-            and angle if it has them, and its mean color in the units of X. All but the
-            sprite are 0 for an empty layer. float32 if X is, else float64.
+            the share of it that is seen, x and y of its center in pixels, its scale,
+            angle, stretch, shear and tilts if it has them, see :class:`Decomposition`,
+            and its mean color in the units of X. All but the sprite are 0 for an empty
+            layer. float32 if X is, else float64.
         """
         found, images = self._found(X)
         table = features(found, self._rendered(found), self._scene_spec())
@@ -659,6 +664,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         search, regression, taught = check_localizer(
             self.localizer, self.order, self.n_backgrounds
         )
+        check_poses(regression, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(

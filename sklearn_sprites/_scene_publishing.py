@@ -16,7 +16,7 @@ from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Ren
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._publishing import LARGEST, channels_last
 from sklearn_sprites._scene_restarts import SceneJob, Solution
-from sklearn_sprites._scenes import Decomposition
+from sklearn_sprites._scenes import POSE_NAMES, Decomposition
 from sklearn_sprites._validation import Scaling
 
 SEEN = 0.5  # share of a pixel that layers must cover for it not to be background
@@ -43,6 +43,10 @@ class Units:
             y=record.y.astype(np.float64),
             scale=np.exp(record.log_scale.astype(np.float64)),
             angle=record.angle.astype(np.float64),
+            stretch=np.exp(record.log_stretch.astype(np.float64)),
+            shear=record.shear.astype(np.float64),
+            tilt_x=record.tilt_x.astype(np.float64),
+            tilt_y=record.tilt_y.astype(np.float64),
             gain=gain,
             bias=bias,
             over=record.over.astype(bool),
@@ -66,6 +70,10 @@ class Units:
             y=found.y,
             log_scale=np.log(found.scale),
             angle=found.angle,
+            log_stretch=np.log(found.stretch),
+            shear=found.shear,
+            tilt_x=found.tilt_x,
+            tilt_y=found.tilt_y,
             gain=found.gain.astype(np.float32),
             bias=self._bias(found.gain, found.bias),
             over=found.over,
@@ -133,6 +141,8 @@ def layer_feature_names(spec: SceneSpec) -> list[str]:
         "y",
         *(["scale"] if spec.has_scale else []),
         *(["angle"] if spec.has_rotation else []),
+        *(["stretch", "shear"] if spec.has_affine else []),
+        *(["tilt_x", "tilt_y"] if spec.has_projective else []),
         *(f"color{c}" for c in range(spec.channels)),
     ]
 
@@ -152,10 +162,7 @@ def features(
     told = {
         "sprite": found.sprite,
         "visible": np.concatenate([visible_shares(drawn) for _, drawn in rendered]),
-        "x": found.x,
-        "y": found.y,
-        "scale": found.scale,
-        "angle": found.angle,
+        **{name: getattr(found, name) for name in POSE_NAMES},
         **{f"color{c}": found.color[..., c] for c in range(spec.channels)},
     }
     names = layer_feature_names(spec)

@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["Decomposition"]
 
 DARKEST = 1e-6  # a sprite whose color is nearer to black has no color to scale
+POSE_NAMES = (
+    *("x", "y", "scale", "angle"),
+    *("stretch", "shear", "tilt_x", "tilt_y"),
+)
 PER_SPRITE = ("palette", "black")  # fields whose first axis does not run over images
 
 
@@ -36,6 +40,17 @@ class Decomposition:
     angle : ndarray of shape (n, L), float64
         Angle in radians by which the sprite is turned, from x to y: clockwise as
         seen.
+    stretch : ndarray of shape (n, L), float64
+        How many times as wide, and how many times less high, the sprite is made before
+        it is scaled and turned; 1 if layers are not affine.
+    shear : ndarray of shape (n, L), float64
+        How many pixels points move to the right for each pixel that they are below the
+        center, before the sprite is stretched; 0 if layers are not affine.
+    tilt_x, tilt_y : ndarray of shape (n, L), float64
+        How much farther away the right and the lower edge are than the center: with
+        coordinates u and v from -1 to 1 over the sprite, points are first of all drawn
+        to the center by ``1 + tilt_x * u + tilt_y * v``; 0 if layers are not
+        projective.
     gain, bias : ndarray of shape (n, L, C), float64
         A layer shows `gain` times the colors of its sprite plus `bias`, in the units
         of the images.
@@ -66,6 +81,7 @@ class Decomposition:
     >>> one = np.ones((1, 2))
     >>> found = Decomposition(
     ...     sprite=np.array([[4, -1]]), x=5 * one, y=7 * one, scale=one, angle=0 * one,
+    ...     stretch=one, shear=0 * one, tilt_x=0 * one, tilt_y=0 * one,
     ...     gain=np.ones((1, 2, 3)), bias=np.zeros((1, 2, 3)),
     ...     over=np.zeros((1, 2, 2), bool), saves=one, background=np.zeros(1, int),
     ...     background_gain=np.zeros((1, 3)), background_bias=np.zeros((1, 3)),
@@ -85,6 +101,10 @@ class Decomposition:
     y: NDArray
     scale: NDArray
     angle: NDArray
+    stretch: NDArray
+    shear: NDArray
+    tilt_x: NDArray
+    tilt_y: NDArray
     gain: NDArray
     bias: NDArray
     over: NDArray
@@ -221,6 +241,36 @@ class Decomposition:
         chosen = self._chosen(layers)
         return replace(
             self, angle=np.where(chosen, self.angle + np.asarray(angle), self.angle)
+        )
+
+    def deform(
+        self, layers: ArrayLike, stretch: ArrayLike = 1.0, shear: ArrayLike = 0.0
+    ) -> "Decomposition":
+        """Shear and stretch layers along the axes of their sprites.
+
+        Parameters
+        ----------
+        layers : int, sequence of int, or ndarray of bool of shape (n, L)
+            Which layers.
+        stretch : float or array-like of shape (n, L) or (n, 1), default=1.0
+            How many times as wide, and how many times less high, to make them.
+        shear : float or array-like of shape (n, L) or (n, 1), default=0.0
+            How far to move points to the right for each pixel below the center, before
+            the stretch.
+
+        Returns
+        -------
+        edited : Decomposition
+            The record with these layers in another shape.
+        """
+        if not np.all(np.asarray(stretch) > 0):
+            raise ValueError(f"stretch must be positive, got {stretch!r}.")
+        chosen = self._chosen(layers)
+        more = self.shear + np.asarray(shear) / self.stretch**2
+        return replace(
+            self,
+            stretch=np.where(chosen, self.stretch * stretch, self.stretch),
+            shear=np.where(chosen, more, self.shear),
         )
 
     def recolor(self, layers: ArrayLike, color: ArrayLike) -> "Decomposition":
@@ -392,8 +442,14 @@ def check_decomposition(
             )
     if ((found.sprite < -1) | (found.sprite >= n_sprites)).any():
         raise ValueError(f"sprite must lie between -1 and {n_sprites - 1}.")
-    for name in ("x", "y", "scale", "angle", "gain", "bias"):
+    for name in (*POSE_NAMES, "gain", "bias"):
         if not np.isfinite(getattr(found, name)).all():
             raise ValueError(f"The decomposition has {name} that is not finite.")
-    if not (found.scale > 0).all():
-        raise ValueError("The decomposition has scale that is not positive.")
+    for name in ("scale", "stretch"):
+        if not (getattr(found, name) > 0).all():
+            raise ValueError(f"The decomposition has {name} that is not positive.")
+    if (np.abs(found.tilt_x) + np.abs(found.tilt_y) >= 1).any():
+        raise ValueError(
+            "The decomposition has tilt_x and tilt_y that turn a sprite's corner away; "
+            "the sum of their absolute values must be below 1."
+        )

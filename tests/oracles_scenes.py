@@ -184,3 +184,15 @@ def window_error(change, ground, sprite, there, ridge=1e-2):
         along = max(float(y @ ink), 0.0)
         left += float(y @ y) - along**2 / (float(ink @ ink) + ridge)
     return left
+
+
+def placed_point(point, pose, sides):
+    """Where a point (x, y) in [-1, 1] of a sprite is in an image, number by number."""
+    x, y, log_scale, angle, log_stretch, shear, *tilt = pose
+    (h, w), (u, v) = sides, point
+    depth = 1 + sum(t * each for t, each in zip(tilt, point, strict=False))
+    across, down = u / depth * w / 2, v / depth * h / 2
+    across, down = across + shear * down, down
+    across, down = np.exp(log_stretch) * across, down / np.exp(log_stretch)
+    cos, sin = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
+    return [x + cos * across - sin * down, y + sin * across + cos * down]

@@ -24,6 +24,7 @@ QUICK = {**TWO, "localizer": BRIEF}
 CONFIGURATIONS = {
     "default": {},
     "over a background": {**QUICK, "n_backgrounds": 1},
+    "affine": {**QUICK, "transformations": ("affine",)},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
     "flat colors": {**QUICK, "color": "flat"},
     "fixed order": {**QUICK, "order": "depth"},
@@ -107,9 +108,16 @@ OVER_BACKGROUNDS = {
 }
 
 
-@pytest.mark.parametrize("chosen", sorted(OVER_BACKGROUNDS))
-def test_scenes_over_a_background_pass_checks_on_images(chosen):
-    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1)
+PAIRS = [(name, "auto") for name in sorted(OVER_BACKGROUNDS)]
+PAIRS += [
+    ("check_estimators_pickle", ("projective",)),
+    ("check_methods_subset_invariance", ("affine",)),
+]
+
+
+@pytest.mark.parametrize(("chosen", "poses"), PAIRS)
+def test_scenes_over_a_background_pass_checks_on_images(chosen, poses):
+    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1, transformations=poses)
     pairs = image_estimator_checks(model, dtypes=("float64",))
     checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
     assert checks_of_that_name

@@ -298,6 +298,14 @@ def test_p_unknown_transformations_list_the_valid_ones():
         make_decomposition(transformations=("spline",)).fit(X)
 
 
+@pytest.mark.parametrize("localizer", ["regression", "attention"])
+@pytest.mark.parametrize("name", ["affine", "projective"])
+def test_p_bent_layers_without_search_are_refused(localizer, name):
+    message = f"holds 'affine', but localizer='{localizer}' .* use localizer='search'"
+    with pytest.raises(ValueError, match=message):
+        make_decomposition(transformations=(name,), localizer=localizer).fit(X)
+
+
 @pytest.mark.parametrize("shape", [(2, 7, 7, 3), (3, 7, 7), (3, 6, 7, 4), (3, 147)])
 def test_p_given_sprites_of_another_shape(shape):
     with pytest.raises(ValueError, match=r"expects one of \(3, 7, 7, 3\)"):

@@ -11,6 +11,7 @@ EDITS = {
     "move": lambda found, layers: found.move(layers, 1, -2),
     "resize": lambda found, layers: found.resize(layers, 2.0),
     "turn": lambda found, layers: found.turn(layers, 0.5),
+    "deform": lambda found, layers: found.deform(layers, 1.5, 0.2),
     "recolor": lambda found, layers: found.recolor(layers, [0.9]),
     "swap_sprite": lambda found, layers: found.swap_sprite(layers, 3),
     "bring_to_front": lambda found, layers: found.bring_to_front(layers),
@@ -156,3 +157,17 @@ def test_fields_are_replaced_in_the_shape_of_the_field():
     assert found.x.tolist() == [[1.0, 2.0, 3.0]] * 2
     with pytest.raises(ValueError, match="no field 'places' to replace"):
         make_record().replace(places=1)
+
+
+def test_a_layer_deformed_twice_is_deformed_by_both():
+    def matrix(found):
+        stretch, shear = found.stretch[0, 0], found.shear[0, 0]
+        return np.diag([stretch, 1 / stretch]) @ [[1, shear], [0, 1]]
+
+    once = make_record().deform(0, 1.5, 0.3)
+    again = make_record().deform(0, 0.8, -0.4)
+    both = once.deform(0, 0.8, -0.4)
+    np.testing.assert_allclose(matrix(both), matrix(again) @ matrix(once))
+    np.testing.assert_array_equal(both.stretch[:, 1:], 1)
+    with pytest.raises(ValueError, match="stretch must be positive"):
+        once.deform(0, stretch=0)

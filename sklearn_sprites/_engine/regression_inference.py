@@ -16,7 +16,12 @@ from sklearn_sprites._engine.ops.ground import TERMS
 from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.ops.selection import Stage, composed, shown_share
 from sklearn_sprites._engine.runtime import isolated
-from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
+from sklearn_sprites._engine.scene_records import (
+    FittedScenes,
+    LayerRecord,
+    Rendered,
+    pose_fields,
+)
 from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.training.regressed import (
     Look,
@@ -130,11 +135,10 @@ class RegressionPredictor:
             return torch.from_numpy(np.array(values, np.float32)).to(self.device)
 
         sprite = np.where(record.sprite < 0, self.spec.n_sprites, record.sprite)
-        pose = np.stack([record.x, record.y, record.log_scale, record.angle], -1)
         behind = (record.background_gain, record.background_bias)
         return Shown(
             torch.from_numpy(sprite).to(self.device),
-            tensor(pose),
+            tensor(record.pose()),
             tensor(record.over),
             tensor(np.stack([record.gain, record.bias], -1)),
             tensor(np.stack(behind, -1)),
@@ -154,10 +158,7 @@ def _record(shown: Shown, error: Tensor, saves: Tensor, empty: int) -> LayerReco
     behind = shown.behind.cpu().numpy()
     return LayerRecord(
         sprite=np.where(shows, sort(shown.choice), -1),
-        x=pose[..., 0],
-        y=pose[..., 1],
-        log_scale=pose[..., 2],
-        angle=pose[..., 3],
+        **pose_fields(pose),
         gain=color[..., 0],
         bias=color[..., 1],
         over=over & shows[:, :, None] & shows[:, None],

@@ -17,7 +17,12 @@ from sklearn_sprites._engine.models.scene_build import build_guesser, with_array
 from sklearn_sprites._engine.ops.ground import TERMS, lit
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.runtime import isolated
-from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
+from sklearn_sprites._engine.scene_records import (
+    FittedScenes,
+    LayerRecord,
+    Rendered,
+    pose_fields,
+)
 from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact
@@ -196,10 +201,7 @@ class ScenePredictor:
         level = flat.cpu().numpy().copy()
         return LayerRecord(
             sprite=np.where(on, sort(layers.sprite), -1),
-            x=pose[..., 0],
-            y=pose[..., 1],
-            log_scale=pose[..., 2],
-            angle=pose[..., 3],
+            **pose_fields(pose),
             gain=gain,
             bias=np.zeros_like(gain),
             over=(over > 0) & on[:, :, None] & on[:, None],
@@ -228,10 +230,9 @@ class ScenePredictor:
             return torch.from_numpy(np.array(values, np.float32)).to(self.device)
 
         spec = self.spec
-        pose = np.stack([record.x, record.y, record.log_scale, record.angle], -1)
         sprite = torch.from_numpy(np.array(record.sprite)).to(self.device)
         over, on = tensor(record.over), (sprite >= 0).float()
-        layers = Layers(sprite.clamp_min(0), tensor(pose), on, over)
+        layers = Layers(sprite.clamp_min(0), tensor(record.pose()), on, over)
         ink, alpha = draw(self.sprites, layers, spec.height, spec.width).unbind(2)
         free = free_share(alpha, over)
         image = compose(free * ink, tensor(record.gain))

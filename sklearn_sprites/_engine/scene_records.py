@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
 GUESSER = "guesser."
+POSE_FIELDS = (
+    *("x", "y", "log_scale", "angle"),
+    *("log_stretch", "shear", "tilt_x", "tilt_y"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class LayerRecord:
     ``sprite`` (n, L), -1 for an empty layer; ``x``, ``y`` (n, L) its center in pixels
     of the image, (0, 0) being the image's upper left corner; ``log_scale`` and
     ``angle`` (n, L), zero where there is none, the angle in radians, from x to y;
+    ``log_stretch``, ``shear``, ``tilt_x``, ``tilt_y`` (n, L), see `search.poses`;
     ``gain``, ``bias`` (n, L, C); ``over`` (n, L, L), over[i, j]: i hides j; ``saves``
     (n, L), squared error saved by the layer, summed over the image; ``background``
     (n,) and its ``background_gain`` and ``background_bias`` (n, C), and how the gain
@@ -76,6 +81,10 @@ class LayerRecord:
     y: NDArray
     log_scale: NDArray
     angle: NDArray
+    log_stretch: NDArray
+    shear: NDArray
+    tilt_x: NDArray
+    tilt_y: NDArray
     gain: NDArray
     bias: NDArray
     over: NDArray
@@ -88,6 +97,14 @@ class LayerRecord:
 
     def __len__(self) -> int:
         return len(self.sprite)
+
+    def pose(self) -> NDArray:
+        """Poses (n, L, 4, 6 or 8), with as many numbers as say something."""
+        parts = [getattr(self, name) for name in POSE_FIELDS]
+        size = 8 if parts[6].any() or parts[7].any() else 6
+        if size == 6 and not (parts[4].any() or parts[5].any()):
+            size = 4
+        return np.stack(parts[:size], -1)
 
     def take(self, index: NDArray | slice) -> "LayerRecord":
         """The record of some of the images."""
@@ -104,6 +121,13 @@ class LayerRecord:
                 for f in fields(cls)
             }
         )
+
+
+def pose_fields(pose: NDArray) -> dict[str, NDArray]:
+    """Fields of a record from poses (n, L, 4, 6 or 8); what is missing is zero."""
+    missing = len(POSE_FIELDS) - pose.shape[-1]
+    wide = np.pad(pose, ((0, 0), (0, 0), (0, missing)))
+    return {name: wide[..., i].copy() for i, name in enumerate(POSE_FIELDS)}
 
 
 @dataclass(frozen=True)

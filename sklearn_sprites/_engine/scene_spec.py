@@ -4,9 +4,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 POSES = ("translation", "scale", "rotation")
+BENDS = ("affine", "projective")
 COLORS = ("flat", "gain")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
+STANDS_FOR = {
+    "similarity": POSES,
+    "affine": (*POSES, "affine"),
+    "projective": POSES + BENDS,
+}
 REDUCED_FROM = 96  # pixels of a side from which scenes over pictures are halved
 
 
@@ -15,7 +21,8 @@ class SceneSpec:
     """Sprites, layers and backgrounds of scenes, described completely.
 
     ``transformations`` says which poses a layer may have: "translation", and any of
-    "scale" and "rotation"; "similarity" stands for all three. ``color`` is what is
+    "scale" and "rotation"; "similarity" stands for all three. "affine" adds a stretch
+    and a shear to these, and "projective" a tilt to "affine". ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
     "gain" a factor on a gray appearance. ``order``: who hides whom is "solve"d from
     the overlaps, follows the layers' "depth", or is "predict"ed by a network.
@@ -38,16 +45,16 @@ class SceneSpec:
     background_color: str = "flat"
 
     def __post_init__(self) -> None:
-        """Expand "similarity"; refuse names that do not exist."""
+        """Expand names that stand for several; refuse names that do not exist."""
         names: set[str] = {"translation"}
         for name in self.transformations:
-            names |= set(POSES) if name == "similarity" else {name}
-        for name in names - set(POSES):
+            names |= set(STANDS_FOR.get(name, (name,)))
+        for name in names - set(POSES + BENDS):
             raise ValueError(
                 f"transformations={self.transformations!r} contains {name!r}; valid "
-                f"names are {', '.join(POSES)}, similarity."
+                f"names are {', '.join(POSES)}, {', '.join(STANDS_FOR)}."
             )
-        kept = tuple(name for name in POSES if name in names)
+        kept = tuple(name for name in POSES + BENDS if name in names)
         object.__setattr__(self, "transformations", kept)
         for field, valid in (
             ("color", COLORS),
@@ -69,6 +76,21 @@ class SceneSpec:
     def has_rotation(self) -> bool:
         """Whether layers may be turned."""
         return "rotation" in self.transformations
+
+    @property
+    def has_affine(self) -> bool:
+        """Whether layers may be stretched and sheared."""
+        return "affine" in self.transformations
+
+    @property
+    def has_projective(self) -> bool:
+        """Whether layers may be tilted."""
+        return "projective" in self.transformations
+
+    @property
+    def pose_size(self) -> int:
+        """Numbers of a pose: of a similarity, an affine or a projective one."""
+        return 4 + 2 * self.has_affine + 2 * self.has_projective
 
     @property
     def has_level(self) -> bool:

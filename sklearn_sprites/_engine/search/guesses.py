@@ -24,6 +24,7 @@ from sklearn_sprites._engine.search.layers import (
 )
 from sklearn_sprites._engine.search.polish import OPAQUE, contrasts, polish
 from sklearn_sprites._engine.search.posed import PoseSearcher
+from sklearn_sprites._engine.search.poses import widened
 from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
 
 DOUBT = 0.03  # chance of a second sprite, relative to the first, to try it
@@ -55,6 +56,7 @@ def guessed(
     else:
         size = pose[..., 2:3].clamp(*searcher.posed.slopes.log_scales)
         pose = torch.cat([pose[..., :2], size, pose[..., 3:]], 2)
+    pose = widened(pose, searcher.spec.pose_size)
     on = (chance[..., -1] < math.log(1 - LIKELY)).to(pose)
     layers = no_layers(views, searcher.spec)
     return layers._replace(sprite=sprite, pose=pose, on=on)

@@ -61,10 +61,11 @@ def shown(planes: Tensor, dim: int) -> Tensor:
 
 
 class Layers(NamedTuple):
-    """Which sprites are where: ``sprite`` (B, L), ``pose`` (B, L, 4), ``on`` (B, L).
+    """Which sprites are where: ``sprite`` (B, L), ``pose`` (B, L, Q), ``on`` (B, L).
 
-    ``on`` is one for layers that are shown and zero for empty ones; ``over``
-    (B, L, L) is one where layer i hides layer j.
+    See :mod:`~sklearn_sprites._engine.search.poses` for Q. ``on`` is one for layers
+    that are shown and zero for empty ones; ``over`` (B, L, L) is one where layer i
+    hides layer j.
     """
 
     sprite: Tensor
@@ -102,7 +103,7 @@ def no_layers(images: Tensor, spec: SceneSpec) -> Layers:
     sprite = torch.zeros((b, n), dtype=torch.int64, device=images.device)
     return Layers(
         sprite,
-        images.new_zeros((b, n, 4)),
+        images.new_zeros((b, n, spec.pose_size)),
         images.new_zeros((b, n)),
         below.expand(b, n, n).clone(),
     )

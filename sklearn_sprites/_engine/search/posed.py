@@ -22,6 +22,7 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks, try_poses
+from sklearn_sprites._engine.search.poses import widened
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes, refine
 
 EXPLAINED = 0.01  # squared error of a covered pixel that leaves it to its layer
@@ -78,7 +79,7 @@ def draft(images: Tensor, layers: Layers, searcher: PoseSearcher) -> Draft:
 def best_layer(
     scene: Scene, searcher: PoseSearcher, around: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sprite (B,), pose (B, 4) and robust saving (B,) of the best further layer.
+    """Sprite (B,), pose (B, Q) and robust saving (B,) of the best further layer.
 
     Anywhere, or `around` places (B, 2), rows and columns of the scene.
     """
@@ -89,6 +90,7 @@ def best_layer(
     else:
         peaks = around[:, None]
     tried = try_poses(maps, peaks, bank, search.visible, search.hypotheses, step)
+    tried = tried._replace(pose=widened(tried.pose, searcher.spec.pose_size))
     side = bank.tile + 2
     found = refine(
         scene,
@@ -102,7 +104,8 @@ def best_layer(
     )
     saves, best = found.saves.max(1)
     sprite = found.sprite.gather(1, best[:, None])[:, 0]
-    pose = found.pose.gather(1, best[:, None, None].expand(-1, 1, 4))[:, 0]
+    index = best[:, None, None].expand(-1, 1, found.pose.shape[2])
+    pose = found.pose.gather(1, index)[:, 0]
     return sprite, pose, saves
 
 
@@ -143,7 +146,9 @@ def replace_layer(
     drawn = shown.scatter(1, row[..., None, None, None].expand_as(planes), planes)
     layers = Layers(
         now.layers.sprite.scatter(1, row, sprite[:, None]),
-        now.layers.pose.scatter(1, row[..., None].expand(-1, 1, 4), pose[:, None]),
+        now.layers.pose.scatter(
+            1, row[..., None].expand_as(pose[:, None]), pose[:, None]
+        ),
         on.scatter(1, row, one[:, None]),
         without.over,
     )

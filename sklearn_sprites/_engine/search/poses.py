@@ -6,6 +6,13 @@ A pose is ``(x, y, log_scale, angle)``: the sprite's center in pixels of the ima
 0) being the image's upper left corner; at scale 1 a pixel of the sprite is a pixel of
 the image; the angle turns from x to y. ``step`` is the side of a pixel of a coarser
 image, in pixels.
+
+An affine pose goes on with ``(log_stretch, shear)``: before it is scaled and turned,
+the sprite is sheared, ``x + shear y``, and then made ``exp(log_stretch)`` times as wide
+and that many times less high. So every affine map that is no mirror has one pose.
+A projective pose ends with ``(tilt_x, tilt_y)``: first of all, sprite coordinates u in
+[-1, 1] are divided by ``1 + tilt . u``: what is far away is smaller. Zeros change
+nothing, to the last bit.
 """
 
 from typing import NamedTuple
@@ -13,6 +20,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SIMILARITY, AFFINE = 4, 6  # numbers of such poses
+NEAREST = 0.25  # depth that points have at least; those of sprites have
 
 
 class Axes(NamedTuple):
@@ -36,32 +46,62 @@ def pixel_centers(rows: int, columns: int, step: float, like: Tensor) -> Tensor:
     return torch.stack([x, y], -1).view(-1, 2)
 
 
+def widened(pose: Tensor, size: int) -> Tensor:
+    """Poses (..., size) that are not stretched, sheared or tilted yet."""
+    return F.pad(pose, (0, size - pose.shape[-1]))
+
+
 def to_frame(pose: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Matrices (..., 2, 2) from offsets in pixels to sprite coordinates in [-1, 1]."""
+    """Matrices (..., 2, 2) from offsets in pixels to sprite coordinates in [-1, 1].
+
+    Those of a projective pose are still to be :func:`tilted`.
+    """
     cos, sin = torch.cos(pose[..., 3]), torch.sin(pose[..., 3])
+    across, down = torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)
+    if pose.shape[-1] > SIMILARITY:
+        high, shear = pose[..., 4, None].exp(), pose[..., 5, None]
+        down = down * high
+        across = across / high - shear * down
     scale = pose[..., 2].exp()
     h, w = sides
     return torch.stack(
-        [
-            torch.stack([cos, sin], -1) / (scale[..., None] * w / 2),
-            torch.stack([-sin, cos], -1) / (scale[..., None] * h / 2),
-        ],
-        -2,
+        [across / (scale[..., None] * w / 2), down / (scale[..., None] * h / 2)], -2
     )
 
 
-def sprite_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Where pixels are in sprites at poses (..., 4), in [-1, 1]: (..., H, W, 2)."""
+def tilted(points: Tensor, pose: Tensor) -> Tensor:
+    """Points (..., H, W, 2) after :func:`to_frame`, as poses (..., Q) tilt them."""
+    if pose.shape[-1] <= AFFINE:
+        return points
+    depth = 1 - (points * pose[..., None, None, AFFINE:]).sum(-1, keepdim=True)
+    return points / depth.clamp_min(NEAREST)
+
+
+def linear_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Pixels after :func:`to_frame`, (..., H, W, 2)."""
     matrix = to_frame(pose, sides)
     x, y = axes.x - pose[..., :1], axes.y - pose[..., 1:2]
     across = x[..., None, :, None] * matrix[..., None, None, :, 0]
     return across + y[..., :, None, None] * matrix[..., None, None, :, 1]
 
 
+def sprite_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Where pixels are in sprites at poses (..., Q), in [-1, 1]: (..., H, W, 2)."""
+    return tilted(linear_points(axes, pose, sides), pose)
+
+
+def image_points(points: Tensor, pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Where points (P, 2) of sprites at poses (..., Q) are in images, (..., P, 2)."""
+    back = torch.linalg.inv(to_frame(pose, sides))
+    if pose.shape[-1] > AFFINE:
+        points = points / (1 + points @ pose[..., AFFINE:, None])
+    return points @ back.transpose(-1, -2) + pose[..., None, :2]
+
+
 def place(
     sprites: Tensor, index: Tensor, pose: Tensor, rows: int, columns: int, step: int = 1
 ) -> Tensor:
-    """Draw sprites (K, D, h, w) with indices (B, L) at poses (B, L, 4).
+    """Draw sprites (K, D, h, w) with indices (B, L) at poses (B, L, Q).
 
     Returns (B, L, D, rows, columns).
     """

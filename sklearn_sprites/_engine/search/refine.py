@@ -16,12 +16,19 @@ from torch import Tensor
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.bends import STEPS, Slope, bend_rows, bounded
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
-from sklearn_sprites._engine.search.poses import Axes, sprite_points, to_frame
+from sklearn_sprites._engine.search.poses import (
+    SIMILARITY,
+    Axes,
+    linear_points,
+    tilted,
+    to_frame,
+)
 
 DAMPING = 0.1  # of the diagonal
-LIMITS = (2.0, 2.0, 0.2, 0.3)  # of a step, in pixels, log-scale and radians
+LIMITS = (2.0, 2.0, 0.2, 0.3, *STEPS)  # of a step, in pixels, log-scale and radians
 SLACK = (0.82, 1.2)  # how far scales may leave those of the bank
 FIRST_SCALE, LAST_SCALE = 0.3, 0.03  # squared errors per pixel that begin not to count
 
@@ -53,6 +60,7 @@ def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) ->
     down = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) * (h / 4)
     both = torch.stack([planes, across, down], 2).flip(1)  # alpha first
     active = (0, 1) + (2,) * spec.has_scale + (3,) * spec.has_rotation
+    active += tuple(range(SIMILARITY, spec.pose_size))
     low, high = min(search.scales) * SLACK[0], max(search.scales) * SLACK[1]
     alpha = sprites.alpha.clamp(0, 1)
     return Slopes(
@@ -105,10 +113,11 @@ class Drawn(NamedTuple):
 
 
 def draw_slopes(slopes: Slopes, sprite: Tensor, pose: Tensor, axes: Axes) -> Drawn:
-    """Draw sprites (B, N) at poses (B, N, 4), with derivatives by the pose."""
+    """Draw sprites (B, N) at poses (B, N, Q), with derivatives by the pose."""
     h, w = slopes.planes.shape[-2:]
     matrix = to_frame(pose, (h, w))
-    where = sprite_points(axes, pose, (h, w))
+    points = linear_points(axes, pose, (h, w))
+    where = tilted(points, pose)
     drawn = F.grid_sample(
         slopes.planes[sprite.flatten()], where.flatten(0, 1), align_corners=False
     )
@@ -116,6 +125,10 @@ def draw_slopes(slopes: Slopes, sprite: Tensor, pose: Tensor, axes: Axes) -> Dra
     u, v = where.flatten(2, 3).unbind(-1)
 
     def jacobian(across: Tensor, down: Tensor) -> Tensor:
+        if pose.shape[-1] > SIMILARITY:
+            slope = Slope(across, down)
+            bent = bend_rows(slope, points.flatten(2, 3), pose, (h, w))
+            return torch.stack(bent, 2)
         m = matrix[..., None, :, :]
         rows = (
             -(across * m[..., 0, 0] + down * m[..., 1, 0]),
@@ -266,4 +279,4 @@ def stepped(
     for column, i in enumerate(slopes.active):
         new[..., i] += move[..., column]
     new[..., 2] = new[..., 2].clamp(*slopes.log_scales)
-    return new
+    return bounded(new) if pose.shape[-1] > SIMILARITY else new

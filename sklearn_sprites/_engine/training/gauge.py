@@ -1,10 +1,16 @@
-"""What poses and colors could absorb of a mask is fixed: opaque, centered, one size."""
+"""What poses and colors could absorb of a mask is fixed: opaque, centered, one size.
+
+And where layers are stretched, sheared or tilted, they are not so on average: otherwise
+sprites could drift away from the similarities with which a search begins.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import Layers
+from sklearn_sprites._engine.search.poses import SIMILARITY, tilted, to_frame
 from sklearn_sprites._engine.training.scene_evidence import frame_points
 
 OPAQUE = 0.93  # quantile of a mask that is one
@@ -20,10 +26,13 @@ def sharpened(masks: Tensor, contrast: float) -> Tensor:
     return (masks - 0.5) * contrast + 0.5
 
 
-def gauged(masks: Tensor, spec: SceneSpec) -> Tensor:
-    """Masks (K, h, w), opaque inside, centered, and of standard spread if scaled."""
+def gauged(masks: Tensor, spec: SceneSpec, bend: Tensor | None = None) -> Tensor:
+    """Masks (K, h, w), opaque inside, centered, and of standard spread if scaled.
+
+    `bend` (K, Q) is what :meth:`Bends.mean` tells.
+    """
     masks = opaque(masks)
-    where = gauge_grid(masks, spec)
+    where = gauge_grid(masks, spec, bend)
     return F.grid_sample(masks[:, None], where, align_corners=False)[:, 0]
 
 
@@ -48,8 +57,49 @@ def without_holes(masks: Tensor) -> Tensor:
         reached = spread
 
 
-def gauge_grid(masks: Tensor, spec: SceneSpec) -> Tensor:
+class Bends:
+    """How layers of each sprite are stretched, sheared and tilted, summed up."""
+
+    def __init__(self, spec: SceneSpec, like: Tensor) -> None:
+        self.size = spec.pose_size
+        self.sums = like.new_zeros((spec.n_sprites, self.size - SIMILARITY))
+        self.total = like.new_full((spec.n_sprites, 1), 1e-6)
+
+    def add(self, layers: Layers, weight: Tensor) -> None:
+        """Layers of images; `weight` (B, L) is how much each of them counts."""
+        sprite, weight = layers.sprite.flatten(), weight.flatten()[:, None]
+        bend = layers.pose[..., SIMILARITY:].flatten(0, 1)
+        self.sums = self.sums.index_add(0, sprite, bend * weight)
+        self.total = self.total.index_add(0, sprite, weight)
+
+    def mean(self) -> Tensor | None:
+        """The mean of each sprite as a pose (K, Q) at zero; None if none is bent."""
+        if self.size == SIMILARITY:
+            return None
+        return F.pad(self.sums / self.total, (SIMILARITY, 0))
+
+
+def straightened(points: Tensor, bend: Tensor) -> Tensor:
+    """Where points (K, h, w, 2) of sprites that are bent less were before."""
+    h, w = points.shape[1:3]
+    half = points.new_tensor([w / 2, h / 2])
+    linear = (points * half) @ to_frame(bend, (h, w))[:, None].transpose(2, 3)
+    return tilted(linear, bend)
+
+
+def gauge_grid(masks: Tensor, spec: SceneSpec, bend: Tensor | None = None) -> Tensor:
     """Where to look to see masks centered and of standard spread, (K, h, w, 2)."""
+    if bend is None:
+        return centered_grid(masks, spec)
+    k, h, w = masks.shape
+    points = frame_points((h, w), masks).view(1, h, w, 2).expand(k, -1, -1, -1)
+    where = straightened(points, bend)
+    seen = F.grid_sample(masks[:, None], where, align_corners=False)[:, 0]
+    return straightened(centered_grid(seen, spec), bend)
+
+
+def centered_grid(masks: Tensor, spec: SceneSpec) -> Tensor:
+    """The same for masks that are not bent on average."""
     k, h, w = masks.shape
     points = frame_points((h, w), masks)
     mass = masks.flatten(1)

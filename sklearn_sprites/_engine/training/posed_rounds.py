@@ -13,7 +13,7 @@ from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
-from sklearn_sprites._engine.training.gauge import gauged, sharpened
+from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
 from sklearn_sprites._engine.training.scene_evidence import (
     frame_points,
@@ -72,6 +72,7 @@ class PosedLearner:
         sides = (self.spec.sprite_height, self.spec.sprite_width)
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
+        bends = Bends(self.spec, images)
         for x in images.split(BATCH):
             found = find_layers(x, searcher)
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
@@ -79,6 +80,7 @@ class PosedLearner:
             taught = (found.saves > TRUSTED * self.penalty) & clear[:, None]
             weight = (found.layers.on * taught).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
+            bends.add(found.layers, found.layers.on * taught)
             sums = sums.index_add(0, sprite, seen.flatten(0, 1) * weight)
             error += float(found.picture.error.double().sum())
             if len(examples) * BATCH < EXAMPLES:
@@ -86,7 +88,7 @@ class PosedLearner:
         self.sums = sums
         prior = PRIOR * self.masks.clamp(0, 1)
         mask = (sums[:, 0] + prior) / (sums[:, 1] + PRIOR)
-        self.masks = gauged(mask.clamp(0, 1), self.spec)
+        self.masks = gauged(mask.clamp(0, 1), self.spec, bends.mean())
         self.contrast = steepness(self.masks, examples, self.spec)
         return error / image_of(images, self.spec).numel()
 

@@ -14,7 +14,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Picture, layer_colors
 from sklearn_sprites._engine.search.polish import hidden_by
-from sklearn_sprites._engine.search.poses import pixel_centers, to_frame
+from sklearn_sprites._engine.search.poses import image_points, pixel_centers
 
 
 def frame_points(sides: tuple[int, int], like: Tensor) -> Tensor:
@@ -25,10 +25,9 @@ def frame_points(sides: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def into_frame(maps: Tensor, pose: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Maps (B, D, H, W) seen from the frames of sprites at poses (B, 4)."""
+    """Maps (B, D, H, W) seen from the frames of sprites at poses (B, Q)."""
     height, width = maps.shape[2:]
-    back = torch.linalg.inv(to_frame(pose, sides))  # (B, 2, 2)
-    points = frame_points(sides, pose) @ back.transpose(1, 2) + pose[:, None, :2]
+    points = image_points(frame_points(sides, pose), pose, sides)
     where = points / torch.tensor([width / 2, height / 2]).to(pose) - 1
     return F.grid_sample(maps, where.view(-1, *sides, 2), align_corners=False)
 

@@ -44,11 +44,12 @@ def lesson_of(views: Tensor, record: LayerRecord, side: int) -> Lesson:
     def tensor(values: NDArray) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32))
 
-    parts = (record.x / side, record.y / side, record.log_scale, record.angle)
+    pose = record.pose()
+    pose[..., :2] /= side
     sprite = torch.from_numpy(np.array(record.sprite, np.int64))
     taught = Taught(
         sprite.clamp_min(0),
-        torch.stack([tensor(part) for part in parts], -1),
+        tensor(pose),
         (sprite >= 0).float(),
         tensor(record.gain + record.bias),
     )

@@ -15,6 +15,7 @@ from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.gauge import (
+    Bends,
     gauge_grid,
     opaque,
     sharpened,
@@ -78,6 +79,7 @@ class ShadedLearner:
         searcher = make_searcher(self.spec, quick, self.penalty, sprites)
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
+        bends = Bends(self.spec, images)
         for x in images.split(BATCH):
             found = find_layers(x, searcher)
             seen = shaded_evidence(
@@ -87,23 +89,28 @@ class ShadedLearner:
             taught = taught * (seen.left < EXPLAINED)
             weight = (taught * seen.weight).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
+            bends.add(found.layers, taught * seen.weight)
             sums = sums.index_add(0, sprite, seen.sums.flatten(0, 1) * weight)
             error += float(found.picture.error.double().sum())
             if len(examples) * BATCH < EXAMPLES:
                 examples.append((x, found.layers))
         self.sums = sums
-        self.planes = self._solved(sums, examples)
+        self.planes = self._solved(sums, examples, bends.mean())
         n_values = len(images) * self.spec.channels * images[0, 0].numel()
         return error / n_values
 
-    def _solved(self, sums: Tensor, examples: list[tuple[Tensor, Layers]]) -> Tensor:
+    def _solved(
+        self,
+        sums: Tensor,
+        examples: list[tuple[Tensor, Layers]],
+        bend: Tensor | None,
+    ) -> Tensor:
         shade, alpha = appearance(self.planes), self.planes[:, 1]
         alpha = (sums[:, 0] + PRIOR * alpha) / (sums[:, 1] + PRIOR)
         shade = (sums[:, 2] + PRIOR * shade) / (sums[:, 3] + PRIOR)
         alpha = without_holes(alpha.clamp(0, 1))
-        planes = standard(
-            torch.stack([shade.clamp_min(0) * alpha, alpha], 1), self.spec
-        )
+        planes = torch.stack([shade.clamp_min(0) * alpha, alpha], 1)
+        planes = standard(planes, self.spec, bend)
         return sharpest(planes, examples, self.spec)
 
     def published(self) -> NDArray:
@@ -111,12 +118,12 @@ class ShadedLearner:
         return published(Sprites(self.planes), self.spec)
 
 
-def standard(planes: Tensor, spec: SceneSpec) -> Tensor:
+def standard(planes: Tensor, spec: SceneSpec, bend: Tensor | None = None) -> Tensor:
     """Sprites (K, 2, h, w) opaque, centered, of standard size and brightness."""
     ink, alpha = planes.unbind(1)
     shade, alpha = appearance(planes), opaque(alpha)
     maps = torch.stack([shade * alpha, alpha], 1)
-    maps = F.grid_sample(maps, gauge_grid(alpha, spec), align_corners=False)
+    maps = F.grid_sample(maps, gauge_grid(alpha, spec, bend), align_corners=False)
     ink, alpha = maps.unbind(1)
     top = ink.flatten(1).quantile(BRIGHTEST, 1).clamp_min(0.05)[:, None, None]
     ink = torch.minimum(ink / top, alpha)
