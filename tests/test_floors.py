@@ -24,6 +24,7 @@ FLOORS = {
     "_engine.scene_spec": 0,
     "_engine.settings": 0,
     "_engine.spec": 0,
+    "_engine.workers": 0,
     "_engine.modules": 1,
     "_engine.models": 2,
     "_engine.training": 3,

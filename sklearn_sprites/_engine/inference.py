@@ -27,6 +27,7 @@ from sklearn_sprites._engine.records import Assignment, FittedModel
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import COLORS
 from sklearn_sprites._engine.training.lloyd import squared_distances
+from sklearn_sprites._engine.workers import side_by_side
 
 BATCH = 64  # a multiple of 16: smaller remainders take other kernels
 SMALLEST_GAIN = 0.05  # a color is undone as if its gain were at least this
@@ -39,6 +40,7 @@ class Predictor:
         self, fitted: FittedModel, device: str, encoder: nn.Module | None = None
     ) -> None:
         self.device = device
+        self.has_own_encoder = encoder is None
         self.spec = fitted.spec
         spec = fitted.spec
         self.active = frozenset(
@@ -78,16 +80,20 @@ class Predictor:
         self, function: Callable[[Tensor], dict[str, Tensor]], images: NDArray
     ) -> dict[str, NDArray]:
         """Apply `function` to padded batches and put the rows together again."""
-        found: list[dict[str, Any]] = []
+
+        def run(first: int) -> dict[str, Any]:
+            some = images[first : first + BATCH]
+            batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
+            batch[: len(some)] = some
+            result = function(torch.from_numpy(batch).to(self.device))
+            return {n: v[: len(some)].cpu().numpy() for n, v in result.items()}
+
         with isolated(grad=False):
-            for first in range(0, len(images), BATCH):
-                some = images[first : first + BATCH]
-                batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
-                batch[: len(some)] = some
-                result = function(torch.from_numpy(batch).to(self.device))
-                found.append(
-                    {n: v[: len(some)].cpu().numpy() for n, v in result.items()}
-                )
+            starts = range(0, len(images), BATCH)
+            if self.has_own_encoder:
+                found = side_by_side(run, starts, self.device)
+            else:  # a user's module may not bear several threads
+                found = [run(start) for start in starts]
         return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
     def _middle(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

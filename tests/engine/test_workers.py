@@ -1,0 +1,61 @@
+import threading
+
+import pytest
+import torch
+
+from sklearn_sprites._engine.workers import side_by_side
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of_a_new_thread():
+    found = []
+    asking = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    asking.start()
+    asking.join()
+    return found[0]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_work_is_shared_and_comes_back_in_order():
+    barrier = threading.Barrier(2)  # one thread alone would wait in vain
+
+    def work(item):
+        if item < 2:
+            barrier.wait(60)
+        assert torch.get_num_threads() == 1
+        assert not torch.is_grad_enabled()
+        return 10 * item, threading.get_ident()
+
+    found = side_by_side(work, range(5), "cpu")
+    assert [value for value, _ in found] == [0, 10, 20, 30, 40]
+    assert len({thread for _, thread in found}) == 2
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_counts_of_threads_are_as_before_also_after_an_error():
+    def fail(item):
+        raise ZeroDivisionError(f"item {item}")
+
+    with pytest.raises(ZeroDivisionError, match="item 0"):
+        side_by_side(fail, range(3), "cpu")
+    assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2
+
+
+def test_one_thread_is_no_reason_for_another():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        threads = side_by_side(lambda _: threading.get_ident(), range(3), "cpu")
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {threading.get_ident()}
+    assert side_by_side(str, [], "cpu") == []
