@@ -9,6 +9,7 @@ gain. All is per image: nothing depends on the other images of a batch.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.layers import LINE, flat
@@ -21,6 +22,8 @@ STEPS = 8
 ENOUGH = 24  # pixels of a side that tell the light
 RIDGE = 1e-4  # of the pixels: an unlit picture stays as it is
 DARKEST = 0.8  # share of its light that the ground keeps in a shadow
+SOFT = 3  # pixels of a side over which shadows are smooth
+UNSHADED = 0.03  # share of a pixel that speaks against a shadow
 
 
 def light_basis(images: Tensor) -> Tensor:
@@ -92,10 +95,18 @@ def fit_light(images: Tensor, pictures: Tensor) -> Tensor:
 
 
 def shaded(images: Tensor, ground: Tensor, darkest: float = DARKEST) -> Tensor:
-    """The ground, in each pixel as dark as comes closest to the image.
+    """The ground, as dark around each pixel as comes closest to the image.
 
-    A shadow darkens all channels by one factor, from `darkest` to 1. (B, C, H, W)
+    A shadow darkens all channels by one factor, from `darkest` to 1. Its edges are
+    soft, unlike those of objects: the factor is a mean over pixels that such a factor
+    explains, and 1 where there are none. So the mixed pixels at the outline of an
+    object, darker than the ground, are no shadow. (B, C, H, W)
     """
     along = (images * ground).sum(1, keepdim=True)
     power = ground.square().sum(1, keepdim=True).clamp_min(1e-6)
-    return ground * (along / power).clamp(darkest, 1)
+    factor = (along / power).clamp(darkest, 1)
+    far = doubt(images, ground * factor, SCALE)[:, None]
+    weight = 1 / (1 + far).square()
+    near = F.avg_pool2d(torch.cat([weight * factor, weight], 1), SOFT, 1, SOFT // 2)
+    light, count = near.split(1, 1)
+    return ground * ((light + UNSHADED) / (count + UNSHADED))
