@@ -155,6 +155,26 @@ def solved_light(image, picture, weight, ridge):
     return np.stack(solved)
 
 
+def shadowed(image, ground, darkest, scale=4e-4, against=0.03):
+    """The ground (C, H, W) in a shadow, averaged over 3 x 3 pixels one by one."""
+    _, height, width = image.shape
+    drawn = ground.clone()
+    for i in range(height):
+        for j in range(width):
+            light = count = 0.0
+            for y, x in product(range(i - 1, i + 2), range(j - 1, j + 2)):
+                if not (0 <= y < height and 0 <= x < width):
+                    continue
+                seen, plain = image[:, y, x], ground[:, y, x]
+                factor = float(seen @ plain / (plain @ plain))
+                factor = min(max(factor, darkest), 1.0)
+                far = float((seen - factor * plain).square().sum()) / scale
+                light += factor / (1 + far) ** 2 / 9
+                count += 1 / (1 + far) ** 2 / 9
+            drawn[:, i, j] *= (light + against) / (count + against)
+    return drawn
+
+
 def connected(shown):
     """Labels (H, W) of pixels connected by their sides, one seed after the other."""
     label = np.zeros(shown.shape, np.int64)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sklearn_sprites._engine.ops.ground import (
+    DARKEST,
     RIDGE,
     fit_light,
     light_basis,
@@ -18,7 +19,7 @@ from sklearn_sprites._engine.runtime import generator
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import find_ground, make_views
 from sklearn_sprites._engine.training.ground import choose_background, learn_pictures
-from tests.oracles_scenes import lit_picture, solved_light
+from tests.oracles_scenes import lit_picture, shadowed, solved_light
 
 SIDE = 24
 
@@ -101,13 +102,28 @@ def test_a_ground_does_not_depend_on_other_images():
 def test_shadows_count_as_ground_and_objects_do_not():
     ground = picture_of(4)[None]
     images = ground.clone()
-    images[..., :10, :] *= 0.85  # a shadow
+    images[..., :10, :] *= 0.9  # a shadow
     images[..., 14:, :] *= torch.tensor([0.4, 1.3, 0.2])[:, None, None]
     behind = shaded(images, ground)
-    torch.testing.assert_close(behind[..., :14, :], images[..., :14, :])
+    close = (behind - images).abs().amax(1)[0]
+    assert close[:8].max() < 0.01  # but for the shadow's edge, sharper than they are
+    assert close[12:13].max() < 0.01
     assert ((behind - images)[..., 14:, :].abs().amax(1) > 0.1).all()
     assert (behind <= ground + 1e-6).all()
-    assert (behind >= 0.8 * ground - 1e-6).all()
+    assert (behind >= DARKEST * ground - 1e-6).all()
+    torch.testing.assert_close(behind[0], shadowed(images[0], ground[0], DARKEST))
+
+
+def test_the_outline_of_an_object_is_no_shadow():
+    ground = torch.full((1, 3, SIDE, SIDE), 0.6)
+    share = torch.zeros(SIDE, SIDE)
+    share[8:16, 8:16] = 1
+    share[8:16, 7] = 0.4  # mixed pixels
+    tint = torch.tensor([0.5, 0.1, 0.1])[:, None, None]
+    images = (1 - share) * ground + share * tint
+    seen = (images - shaded(images, ground)).square().sum(1)
+    sharp = (images - ground).square().sum(1)
+    assert (seen >= 0.8 * sharp)[0, 8:16, 7].all()
 
 
 def test_each_image_shows_the_picture_that_explains_most_of_it():

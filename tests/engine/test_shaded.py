@@ -7,9 +7,15 @@ import torch
 from sklearn_sprites._engine.ops.layers import free_share
 from sklearn_sprites._engine.runtime import generator
 from sklearn_sprites._engine.scene_inference import ScenePredictor
-from sklearn_sprites._engine.scene_settings import SceneSettings, Search, default_search
+from sklearn_sprites._engine.scene_settings import (
+    WIDE,
+    SceneSettings,
+    Search,
+    default_search,
+)
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import make_bank
+from sklearn_sprites._engine.search.ground import COVERED
 from sklearn_sprites._engine.search.layers import (
     Sprites,
     draw,
@@ -18,6 +24,7 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
+from sklearn_sprites._engine.search.scene import find_layers, make_searcher
 from sklearn_sprites._engine.training.components import (
     Windows,
     alone,
@@ -38,7 +45,7 @@ from sklearn_sprites._engine.training.shaded_kmeans import (
     seen_alone,
     shaded_kmeans,
 )
-from sklearn_sprites._engine.training.shaded_rounds import standard
+from sklearn_sprites._engine.training.shaded_rounds import sharpest, standard
 from tests.oracles_scenes import connected, window_error
 
 SIDE = 32
@@ -284,6 +291,7 @@ def test_places_over_pictures_are_found_on_larger_pixels():
         ([0.53, 0.53, 0.53], (32.0, 32.0), False),  # faint
         ([0.85, 0.12, 0.32], (14.0, 14.0), False),  # shading of what lies below
         ([0.1, 0.5, 0.9], (14.0, 14.0), True),
+        ([0.5, 0.5, 0.5], (14.0, 14.0), False),  # ground before a layer
     ],
 )
 def test_patches_over_pictures_are_no_objects(color, place, is_object):
@@ -292,3 +300,38 @@ def test_patches_over_pictures_are_no_objects(color, place, is_object):
     found = picture(views, drawn, layers.over, spec)
     share = worth(views, drawn, found, spec).share[0]
     assert (share[1] > 0.5) == is_object
+
+
+def test_covering_what_looks_like_the_ground_costs():
+    color = [[0.9, 0.1, 0.3]] * 2
+    views, drawn, layers, spec = large_scene(color, [(12.0, 12.0), (30.0, 30.0)])
+    plain = picture(views, drawn, layers.over, spec)
+    moved = layers._replace(pose=layers.pose + torch.tensor([0, 40.0, 0, 0]))
+    drawn = draw(Sprites(solid()), moved, 48, 48)
+    missed = picture(views, drawn, layers.over, spec)
+    squares = (views[:, :3] - missed.image).square().sum()
+    covered = int((drawn[:, :, 1].sum(1) > 0).sum())
+    torch.testing.assert_close(
+        float(missed.error), float(squares) + 3 * COVERED * covered
+    )
+    assert float(plain.error) < 1e-3
+
+
+def test_neighbors_are_two_layers_and_not_a_large_one():
+    color = [[0.9, 0.1, 0.3]] * 2
+    views, _, _, spec = large_scene(color, [(14.0, 20.0), (25.0, 20.0)])
+    search = Search(sweeps=1, peaks=3, scales=WIDE, restarts=0, replacements=0)
+    found = find_layers(views, make_searcher(spec, search, 0.3, Sprites(solid())))
+    places = sorted(found.layers.pose[0, :, 0].tolist())
+    torch.testing.assert_close(places, [14.0, 25.0], atol=0.3, rtol=0)
+    assert found.layers.on.sum() == 2
+
+
+def test_edges_are_made_steeper_where_that_explains_images_better():
+    color = [[0.9, 0.1, 0.3]] * 2
+    views, _, layers, spec = large_scene(color, [(14.0, 20.0), (30.0, 20.0)])
+    soft = torch.nn.functional.avg_pool2d(solid(), 3, 1, 1)
+    steep = sharpest(soft, [(views, layers)], spec)
+    assert steep.min() >= 0
+    assert steep.max() <= 1
+    assert (steep - solid())[0].abs().sum() < 0.7 * (soft - solid())[0].abs().sum()

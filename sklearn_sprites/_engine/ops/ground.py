@@ -21,7 +21,7 @@ FIRST_SCALE = 1e-2
 STEPS = 8
 ENOUGH = 24  # pixels of a side that tell the light
 RIDGE = 1e-4  # of the pixels: an unlit picture stays as it is
-DARKEST = 0.8  # share of its light that the ground keeps in a shadow
+DARKEST = 0.85  # share of its light that the ground keeps in a shadow
 SOFT = 3  # pixels of a side over which shadows are smooth
 UNSHADED = 0.03  # share of a pixel that speaks against a shadow
 

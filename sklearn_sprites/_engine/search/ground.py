@@ -22,6 +22,8 @@ from sklearn_sprites._engine.ops.ground import (
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
+COVERED = 0.05  # squared error per channel of covering what looks like ground
+
 
 class Ground(NamedTuple):
     """The ground of images: which picture (B,), in what light (B, C, 6), and drawn."""
@@ -39,6 +41,21 @@ def image_of(views: Tensor, spec: SceneSpec) -> Tensor:
 def ground_of(views: Tensor, spec: SceneSpec) -> Tensor:
     """Ground behind the layers, (B, C, H, W)."""
     return views[:, spec.channels :]
+
+
+def like_ground(views: Tensor, spec: SceneSpec) -> Tensor:
+    """How much pixels look like the ground, (B, H, W), from 0 to 1."""
+    far = doubt(image_of(views, spec), ground_of(views, spec), SCALE)
+    return 1 / (1 + far).square()
+
+
+def ground_price(views: Tensor, spec: SceneSpec) -> Tensor:
+    """What a layer pays for each pixel that it covers, (B, H, W), as squared error.
+
+    A pixel that looks exactly like the ground hardly shows an object: shading is never
+    as exact as the ground is. Otherwise one large layer would explain two neighbors.
+    """
+    return COVERED * spec.channels * like_ground(views, spec)
 
 
 def find_ground(images: Tensor, pictures: Tensor, spec: SceneSpec) -> Ground:

@@ -13,7 +13,7 @@ from sklearn_sprites._engine.ops.layers import (
     solve_planes,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.ground import ground_of, image_of
+from sklearn_sprites._engine.search.ground import ground_of, ground_price, image_of
 from sklearn_sprites._engine.search.poses import place
 
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
@@ -79,7 +79,8 @@ class Picture(NamedTuple):
 
     ``alpha`` and ``ink`` (B, L, H, W), zero for empty layers; ``planes`` (B, R, H, W)
     that ``colors`` (B, R, C) multiply, the background's first where there is one;
-    ``image`` (B, C, H, W); ``error`` (B,), squared, summed over the image.
+    ``image`` (B, C, H, W); ``error`` (B,), squared, summed over the image, and over
+    pictures the price of pixels that are covered though they look like the ground.
     """
 
     alpha: Tensor
@@ -138,6 +139,8 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     image = compose(planes, colors)
     error = (target - image).square().sum((1, 2, 3))
     if spec.has_picture:
+        covered = 1 - clear_share(alpha)[:, 0]
+        error = error + (covered * ground_price(images, spec)).sum((1, 2))
         image = image + behind
     return Picture(alpha, ink, over, planes, colors, image, error)
 
@@ -187,10 +190,11 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
     target = image_of(images, spec)
     now = (target - found.image).square().sum(1)  # (B, H, W)
     least = now + NOTICEABLE
+    counts = torch.ones_like(now)
     if spec.has_picture:  # a patch on an object mends shading, it is no object
-        behind = ground_of(images, spec)
-        least = least + MATTERS * (target - behind).square().sum(1)
-        least = least.clamp_min(FAINT * spec.channels)
+        far = (target - ground_of(images, spec)).square().sum(1)
+        least = (least + MATTERS * far).clamp_min(FAINT * spec.channels)
+        counts = (far > FAINT * spec.channels).to(now)  # nor is a patch of ground
     saves, shares = [], []
     seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):
@@ -199,8 +203,11 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
         other = picture(images, without, found.over, spec)
         before = (target - other.image).square().sum(1)
         shown = (seen[:, i] > 0.5).to(now)
-        better = (before > least).to(now) * shown
-        saves.append((before - now).sum((1, 2)))
+        better = (before > least).to(now) * shown * counts
+        saved = (before - now).sum((1, 2))
+        if spec.has_picture:  # the price of what it covers included
+            saved = other.error - found.error
+        saves.append(saved)
         shares.append(better.sum((1, 2)) / shown.sum((1, 2)).clamp_min(1))
     if not saves:
         nothing = images.new_zeros((len(images), 0))

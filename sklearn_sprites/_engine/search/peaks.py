@@ -24,18 +24,22 @@ class Scene(NamedTuple):
     """An image and what is drawn already, on coarse pixels.
 
     ``image`` and ``below`` (B, C, H, W); ``free`` (B, H, W), how much a pixel may
-    still be won by a further layer.
+    still be won by a further layer; ``price`` (B, H, W), if any, what a layer pays for
+    a pixel.
     """
 
     image: Tensor
     below: Tensor
     free: Tensor
+    price: Tensor | None = None
 
     def maps(self) -> Tensor:
         """What filters are compared with, (B, C + 2, H, W)."""
         power = self.image.square().sum(1)
         residual = (self.image - self.below).square().sum(1)
         change = (self.free * (residual - power))[:, None]
+        if self.price is not None:
+            change = change - self.price[:, None]
         free = self.free[:, None]
         return torch.cat([change, free * self.image, free], 1)
 

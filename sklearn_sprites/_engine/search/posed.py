@@ -8,7 +8,7 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import Bank, coarse, coarse_step, make_bank
-from sklearn_sprites._engine.search.ground import image_of
+from sklearn_sprites._engine.search.ground import ground_price, image_of, like_ground
 from sklearn_sprites._engine.search.layers import (
     MOSTLY,
     Layers,
@@ -137,7 +137,11 @@ def replace_layer(
     target = image_of(images, spec)
     wrong = (target - without.image).square().sum(1)
     free = 1 - covered * torch.exp(-wrong / EXPLAINED)
-    scene = Scene(target, without.image, free)
+    price = None
+    if spec.has_picture:
+        plain = like_ground(images, spec)  # covered wrongly: no reason to cover it anew
+        price = free * (ground_price(images, spec) + plain * wrong)
+    scene = Scene(target, without.image, free, price)
     sprite, pose, saves = best_layer(scene, searcher, around)
     one = ((saves > 0) & may).to(on)
     single = Layers(sprite[:, None], pose[:, None], one[:, None], without.over)

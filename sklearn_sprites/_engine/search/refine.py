@@ -75,12 +75,14 @@ def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) ->
 class Views(NamedTuple):
     """What candidates see of the image, and where: ``axes`` are (B, N, T).
 
-    ``both`` (B, N, 2 C, P): the residual and what is below; ``free`` (B, N, P).
+    ``both`` (B, N, 2 C, P): the residual and what is below; ``free`` and, if
+    any, ``price`` (B, N, P).
     """
 
     both: Tensor
     free: Tensor
     axes: Axes
+    price: Tensor | None
 
 
 def cut_views(scene: Scene, pose: Tensor, side: int, step: int) -> Views:
@@ -92,12 +94,16 @@ def cut_views(scene: Scene, pose: Tensor, side: int, step: int) -> Views:
     origin = torch.minimum(origin.clamp_min(0), limit)
     columns, rows = (origin[..., None] + reach).unbind(2)  # (B, N, T)
     maps = torch.cat([scene.image - scene.below, scene.below, scene.free[:, None]], 1)
+    if scene.price is not None:
+        maps = torch.cat([maps, scene.price[:, None]], 1)
     padded = F.pad(maps, (side,) * 4)
     each = torch.arange(len(pose), device=pose.device)[:, None, None, None]
     seen = padded.permute(0, 2, 3, 1)[each, rows[..., None], columns[:, :, None]]
     seen = seen.flatten(2, 3).transpose(2, 3).contiguous()  # (B, N, 2C + 1, P)
     x, y = (((i - side).to(pose) + 0.5) * step for i in (columns, rows))
-    return Views(seen[:, :, :-1], seen[:, :, -1], Axes(x, y))
+    colors = 2 * scene.image.shape[1]
+    price = None if scene.price is None else seen[:, :, -1]
+    return Views(seen[:, :, :colors], seen[:, :, colors], Axes(x, y), price)
 
 
 class Drawn(NamedTuple):
@@ -225,6 +231,8 @@ def refine(
         error = rr + alpha * (rb + left_b) - ink * (cr + left_c)
         error = error.clamp_min(0)
         saved = (views.free * (before - robust(error, last_scale))).sum(2)
+        if views.price is not None:
+            saved = saved - (views.price * alpha).sum(2)
         least = visible * slopes.area[sprite] * (2 * pose[..., 2]).exp() / step**2
         shown = (views.free * alpha).sum(2)
         better = (saved > best) & (shown >= least)

@@ -137,7 +137,7 @@ def sharpest(
     best, least = planes, math.inf
     shade = appearance(planes)
     for contrast in CONTRASTS:
-        alpha = sharpened(planes[:, 1], contrast)
+        alpha = sharpened(planes[:, 1], contrast).clamp(0, 1)
         steep, error = torch.stack([shade * alpha, alpha], 1), 0.0
         for x, layers in examples:
             drawn = draw(Sprites(steep), layers, spec.height, spec.width)
