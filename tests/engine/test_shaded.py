@@ -24,7 +24,8 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
-from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search.posed import draft, tidied
+from sklearn_sprites._engine.search.scene import find_layers, make_searcher, pruned
 from sklearn_sprites._engine.training.components import (
     Windows,
     alone,
@@ -335,3 +336,16 @@ def test_edges_are_made_steeper_where_that_explains_images_better():
     assert steep.min() >= 0
     assert steep.max() <= 1
     assert (steep - solid())[0].abs().sum() < 0.7 * (soft - solid())[0].abs().sum()
+
+
+def test_a_large_false_layer_does_not_take_along_what_it_hides():
+    color = [[0.9, 0.1, 0.3]] * 2
+    views, _, layers, spec = large_scene(color, [(24.0, 24.0), (24.0, 24.0)])
+    pose = layers.pose.clone()
+    pose[:, 1, 2] = 1.2  # in front, and much larger
+    wrong = layers._replace(pose=pose)
+    searcher = make_searcher(spec, SEARCH, 0.3, Sprites(solid()))
+    found = pruned(views, wrong, searcher)
+    assert found.layers.on.tolist() == [[1, 0]]
+    start = draft(views, wrong, searcher.posed)
+    assert tidied(views, start, searcher.posed).layers.on.tolist() == [[1, 0]]

@@ -174,6 +174,19 @@ def settle(
     return best
 
 
+def is_false(found: Picture, share: Tensor, spec: SceneSpec) -> Tensor:
+    """Layers (B, L) that do not improve what they show, though they show much of them.
+
+    They are dropped before others are judged: over pictures, a large layer in front of
+    several objects would otherwise take them along.
+    """
+    if not spec.has_picture:
+        return torch.zeros_like(share) > 0
+    seen = (free_share(found.alpha, found.over) * found.alpha).sum((2, 3))
+    exposed = seen > MOSTLY * found.alpha.sum((2, 3))
+    return (share <= MOSTLY) & exposed & (seen > 0)
+
+
 class Worth(NamedTuple):
     """What layers are worth.
 

@@ -15,6 +15,7 @@ from sklearn_sprites._engine.search.layers import (
     Picture,
     Sprites,
     draw,
+    is_false,
     no_layers,
     pick,
     picture,
@@ -187,11 +188,20 @@ def sketch(images: Tensor, searcher: PoseSearcher, sweeps: int) -> Draft:
 
 def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
     """Without layers that do not pay, or only mend the edges of others."""
-    values = worth(images, now.drawn, now.picture, searcher.spec)
+    spec = searcher.spec
+    values = worth(images, now.drawn, now.picture, spec)
+    if spec.has_picture:
+        now = dropping(images, now, is_false(now.picture, values.share, spec), spec)
+        values = worth(images, now.drawn, now.picture, spec)
     pays = values.saves * searcher.step**2 > searcher.penalty
-    on = now.layers.on * (pays & (values.share > MOSTLY)).to(now.layers.on)
+    return dropping(images, now, ~(pays & (values.share > MOSTLY)), spec)
+
+
+def dropping(images: Tensor, now: Draft, dropped: Tensor, spec: SceneSpec) -> Draft:
+    """Without some layers (B, L)."""
+    on = now.layers.on * (~dropped).to(now.layers.on)
     changed = (on != now.layers.on).any(1)
     drawn = now.drawn * on[..., None, None, None]
-    found = settle(images, drawn, now.layers.over, searcher.spec)
+    found = settle(images, drawn, now.layers.over, spec)
     layers = now.layers._replace(on=on, over=found.over)
     return choose_draft(changed, Draft(layers, drawn, found), now)

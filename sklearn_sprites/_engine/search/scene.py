@@ -15,6 +15,7 @@ from sklearn_sprites._engine.search.layers import (
     Picture,
     Sprites,
     draw,
+    is_false,
     no_layers,
     pick,
     settle,
@@ -145,6 +146,8 @@ def pruned(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     found = _judged(images, layers, searcher)
     for _ in range(searcher.spec.n_layers):
         useful = torch.where(found.share > MOSTLY, found.saves, 0)
+        false = is_false(found.picture, found.share, searcher.spec)
+        useful = torch.where(false, -1, useful)
         paying = torch.where(found.layers.on > 0, useful, torch.inf)
         least, worst = paying.min(1)
         drop = least <= searcher.penalty
