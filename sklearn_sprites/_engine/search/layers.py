@@ -18,7 +18,7 @@ from sklearn_sprites._engine.search.poses import place
 
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
 NOTICEABLE = 1e-5  # squared error of a pixel
-MATTERS = 0.25  # the same, over pictures, relative to a pixel's difference from them
+MATTERS = 0.1  # the same, over pictures, relative to a pixel's difference from them
 FAINT = 2.5e-3  # squared error per channel that light on the ground may explain
 HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
