@@ -24,9 +24,10 @@ from sklearn_sprites._engine.scene_records import (
     pose_fields,
 )
 from sklearn_sprites._engine.scene_settings import Distilled, Search
+from sklearn_sprites._engine.search.batches import BATCH, joined
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact
-from sklearn_sprites._engine.search.improve import improved, joined
+from sklearn_sprites._engine.search.improve import improved
 from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
 from sklearn_sprites._engine.search.scene import (
     Found,
@@ -36,7 +37,6 @@ from sklearn_sprites._engine.search.scene import (
 )
 from sklearn_sprites._engine.search.sprites import pooled, received
 
-BATCH = 16
 GUESSED = 64  # images in a batch that a network looks at
 CHUNK = 16 * BATCH  # images whose layers are in memory at once
 
@@ -131,8 +131,9 @@ class ScenePredictor:
     def _found(self, views: list[Tensor]) -> Found:
         if self.guesser is not None:
             return joined([self.guesser(view) for view in views])
-        found = joined([sought(view, self.searcher) for view in views])
-        return improved(torch.cat(views), found, self.searcher, BATCH)
+        images = torch.cat(views)
+        found = sought(images, self.searcher, BATCH)
+        return improved(images, found, self.searcher, BATCH)
 
     def _completed(
         self, record: LayerRecord, grounds: list[Ground], batches: list[Tensor]

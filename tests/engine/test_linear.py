@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_sprites._engine.ops.linear import solve_symmetric
+from sklearn_sprites._engine.ops.linear import solve_columns, solve_symmetric
 from tests.strategies import assert_twins, attack, batches, draws
 
 
@@ -34,3 +34,12 @@ def test_solution_equals_lapack(make, m, n):
 def test_the_identity_returns_the_right_side_exactly(make, n):
     right = make.normal(3, n).float()
     assert torch.equal(solve_symmetric(torch.eye(n).expand(3, n, n), right), right)
+
+
+@attack
+@given(draws, batches, st.integers(1, 5))
+def test_columns_are_solved_one_as_the_other(make, m, n):
+    matrix, right = positive_definite(make, m, n), make.normal(m, n, 3)
+    expected = [solve_symmetric(matrix, one) for one in right.unbind(-1)]
+    found = solve_columns(matrix, right)
+    torch.testing.assert_close(found, torch.stack(expected, -1), rtol=1e-6, atol=1e-6)

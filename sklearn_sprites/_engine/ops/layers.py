@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.linear import solve_symmetric
+from sklearn_sprites._engine.ops.linear import solve_columns
 
 RIDGE = 1e-2  # squared pixels: the color of what is hardly seen goes to zero
 LINE = 16  # floats per cache line
@@ -40,8 +40,9 @@ def flat(maps: Tensor) -> Tensor:
 
     Matrix products sum in an order that depends on where in memory a row begins.
     """
-    pixels = maps.shape[2] * maps.shape[3]
-    return F.pad(maps.flatten(2), (0, -pixels % LINE))
+    missing = -(maps.shape[2] * maps.shape[3]) % LINE
+    row = maps.flatten(2)
+    return F.pad(row, (0, missing)) if missing else row.contiguous()
 
 
 def solve_planes(planes: Tensor, target: Tensor) -> Tensor:
@@ -49,10 +50,8 @@ def solve_planes(planes: Tensor, target: Tensor) -> Tensor:
     a = flat(planes)
     gram = a @ a.transpose(1, 2)
     gram = gram + RIDGE * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-    right = flat(target) @ a.transpose(1, 2)  # (B, C, R)
-    if not a.shape[1]:
-        return right.transpose(1, 2)
-    return solve_symmetric(gram[:, None], right).transpose(1, 2)
+    right = a @ flat(target).transpose(1, 2)  # (B, R, C)
+    return solve_columns(gram, right) if a.shape[1] else right
 
 
 def compose(planes: Tensor, colors: Tensor) -> Tensor:

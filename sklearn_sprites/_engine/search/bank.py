@@ -88,11 +88,11 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
         every_other = filters.view(shape).mean((0, 1))[::2]
         return F.avg_pool2d(every_other[:, None], pool, ceil_mode=True)[:, 0]
 
-    mask = alpha.flatten(1)
+    mask, is_mask = alpha.flatten(1), power is alpha
     return Bank(
         mask,
-        ink.flatten(1),
-        mask if power is alpha else power.flatten(1),
+        mask if is_mask else ink.flatten(1),
+        mask if is_mask else power.flatten(1),
         alpha.sum((1, 2)),
         grid,
         make_filters(mean(alpha), rows, columns),

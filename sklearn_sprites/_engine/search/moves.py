@@ -23,13 +23,13 @@ from sklearn_sprites._engine.search.posed import (
     Draft,
     PoseSearcher,
     draft,
+    draft_objective,
     make_pose_searcher,
     replace_layer,
-    sketch,
     sweep,
-    tidied,
 )
 from sklearn_sprites._engine.search.scene import Found, Searcher, shifted
+from sklearn_sprites._engine.search.sketches import sketch, tidied
 
 FIRSTS = 5  # sprites tried first, for each restart, where sprites are only shifted
 CLOSER = 0.7  # share of its area that a layer shows in a cautious search
@@ -121,7 +121,7 @@ def _refit(posed: PoseSearcher) -> Move:
             x, y = center.round().long().unbind(1)
             around = torch.stack([y.clamp(0, rows - 1), x.clamp(0, columns - 1)], 1)
             now = replace_layer(small, now, i, posed, around)
-        before, after = (_objective(each, posed) for each in (start, now))
+        before, after = (draft_objective(each, posed) for each in (start, now))
         return Proposal(now.layers, after < before)
 
     return move
@@ -182,13 +182,8 @@ def _replacement(posed: PoseSearcher, rank: int) -> Move:
 
 
 def _proposal(now: Draft, start: Draft, posed: PoseSearcher) -> Proposal:
-    before, after = (_objective(each, posed) for each in (start, now))
+    before, after = (draft_objective(each, posed) for each in (start, now))
     return Proposal(now.layers, after < PROMISING * before)
-
-
-def _objective(now: Draft, posed: PoseSearcher) -> Tensor:
-    error = now.picture.error * posed.step**2
-    return error + posed.penalty * now.layers.on.sum(1)
 
 
 def worst_layers(images: Tensor, found: Found, spec: SceneSpec) -> Tensor:

@@ -76,7 +76,7 @@ def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
         power = correlate(maps[:, -1:], bank.mean_power)[:, 0]
     least = visible * bank.mean_area[:, None, None]
     heat = saving(change, seen, power, shown, least).amax(1)  # (B, H', W')
-    around = F.max_pool2d(heat[:, None], WINDOW, 1, WINDOW // 2)[:, 0]
+    around = largest_around(largest_around(heat, WINDOW, 1), WINDOW, 2)
     heat = torch.where(heat >= around, heat, NEVER)
     spot = heat.flatten(1).topk(min(count, heat[0].numel()), 1).indices
     columns = heat.shape[2]
@@ -86,16 +86,40 @@ def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
     return torch.minimum(places, last)
 
 
+def largest_around(heat: Tensor, width: int, dim: int) -> Tensor:
+    """The largest value within `width` places along a dimension, (B, H, W).
+
+    Many times as fast as max pooling, which looks at one place at a time.
+    """
+    n, reach = heat.shape[dim], width // 2
+    sides = (0, 0, reach, reach) if dim == 1 else (reach, reach)
+    padded = F.pad(heat, sides, value=-torch.inf)
+    most = padded.narrow(dim, 0, n)
+    for shift in range(1, width):
+        most = torch.maximum(most, padded.narrow(dim, shift, n))
+    return most
+
+
 def windows_around(maps: Tensor, peaks: Tensor, tile: int) -> Tensor:
     """Windows of tile + SHIFTS - 1 pixels squared, (B, D, N, ., .)."""
     margin = tile // 2 + SHIFTS // 2
-    side = torch.arange(tile + SHIFTS - 1, device=maps.device)
-    rows = peaks[..., 0, None, None] + side[:, None]  # (B, N, T, 1)
-    columns = peaks[..., 1, None, None] + side
-    each = torch.arange(len(maps), device=maps.device)[:, None, None, None, None]
-    depth = torch.arange(maps.shape[1], device=maps.device)[:, None, None, None]
     padded = F.pad(maps, (margin,) * 4)
-    return padded[each, depth, rows[:, None], columns[:, None]]
+    side, row = torch.arange(tile + SHIFTS - 1, device=maps.device), padded.shape[3]
+    places = side[:, None] * row + side  # (T, T)
+    places = peaks[..., 0, None, None] * row + peaks[..., 1, None, None] + places
+    index = places.flatten(1)[:, None].expand(-1, maps.shape[1], -1)
+    return padded.flatten(2).gather(2, index).unflatten(2, places.shape[1:])
+
+
+def _compared(patches: Tensor, bank: Bank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What :func:`saving` needs of patches (B, D, N, P), for all filters: (B, N, F)."""
+    if bank.ink is bank.alpha:
+        flat = patches.flatten(0, 2) @ bank.alpha.T
+        every = flat.unflatten(0, patches.shape[:3])
+        return every[:, 0], every[:, 1:-1], every[:, -1], every[:, -1]
+    change, shown = patches[:, 0] @ bank.alpha.T, patches[:, -1] @ bank.alpha.T
+    seen, power = patches[:, 1:-1] @ bank.ink.T, patches[:, -1] @ bank.power.T
+    return change, seen, power, shown
 
 
 def try_poses(
@@ -108,11 +132,7 @@ def try_poses(
     windows = windows_around(maps, peaks, bank.tile)
     patches = windows.unfold(3, bank.tile, 1).unfold(4, bank.tile, 1)
     patches = patches.reshape(b, maps.shape[1], n * places, -1)
-    change = patches[:, 0] @ bank.alpha.T  # (B, N * 9, K * P)
-    seen = patches[:, 1:-1] @ bank.ink.T
-    shown = patches[:, -1] @ bank.alpha.T
-    power = shown if bank.power is bank.alpha else patches[:, -1] @ bank.power.T
-    saved = saving(change, seen, power, shown, visible * bank.area)
+    saved = saving(*_compared(patches, bank), visible * bank.area)
     saved = saved.view(b, n, places, k, per).permute(0, 1, 3, 2, 4)
     best, place = saved.reshape(b, n * k, places * per).max(2)
     best, kept = best.view(b, n, k).topk(min(count, n), 1)  # (B, count, K)

@@ -28,6 +28,16 @@ from sklearn_sprites._engine.search.layers import (
     pick,
     picture,
 )
+from sklearn_sprites._engine.search.mask_poses import cut_slopes
+from sklearn_sprites._engine.search.moments import (
+    Window,
+    draw_window,
+    equations,
+    frames,
+    make_steps,
+    moved,
+    slope_maps,
+)
 from sklearn_sprites._engine.search.poses import pixel_axes
 from sklearn_sprites._engine.search.refine import (
     Drawn,
@@ -73,6 +83,13 @@ def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, 
     For all layers at once, and exact but where a layer is opaque: there its mask does
     not change with its pose.
     """
+    free, behind = covered(images, found, spec)
+    clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
+    return free, behind / clear[:, :, None]
+
+
+def covered(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
+    """The same, but of what layers hide what still shines through them."""
     free = free_share(found.alpha, found.over)
     colors = layer_colors(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
@@ -86,8 +103,7 @@ def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, 
     if spec.has_picture:
         ground = clear_share(found.alpha) * ground_of(images, spec)
         behind = behind + flat(ground)[:, None]
-    clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
-    return flat(free), behind / clear[:, :, None]
+    return flat(free), behind
 
 
 def terms_of(color: Tensor, behind: Tensor, left: Tensor) -> Terms:
@@ -130,6 +146,46 @@ def normal_step(
     return stepped(layers.pose, matrix, right, slopes, damping)
 
 
+def mask_step(
+    images: Tensor,
+    layers: Layers,
+    found: Picture,
+    slopes: Slopes,
+    spec: SceneSpec,
+    damping: Tensor,
+    window: Window,
+) -> Tensor:
+    """The same for masks in similarity poses, seen through windows around them."""
+    b, n = layers.sprite.shape
+    allowed, pose = make_steps(slopes), layers.pose.flatten(0, 1)
+    columns = images.shape[3]
+    corner = (pose[:, :2] / window.step).round().long() - window.side // 2  # (M, 2)
+    center = (corner + window.side / 2) * window.step
+    frame = frames(pose, center.to(pose), allowed.sides)
+    drawn = draw_window(slopes.planes[layers.sprite.flatten()], frame, window)
+    if slopes.is_cut:
+        drawn = cut_slopes(drawn)
+    x, y = corner[:, :1] + window.columns, corner[:, 1:] + window.rows  # (M, P)
+    right, low = columns - 1, images.shape[2] - 1
+    inside = (x >= 0) & (x <= right) & (y >= 0) & (y <= low)
+    places = y.clamp(0, low) * columns + x.clamp(0, right)
+    free, behind = covered(images, found, spec)
+    around = torch.cat([free[:, :, None], behind], 2).flatten(0, 1)  # (M, 1 + C, P)
+    seen = around.gather(2, places[:, None].expand(-1, around.shape[1], -1))
+    left = flat(image_of(images, spec) - found.image)
+    every = places.view(b, 1, -1).expand(-1, left.shape[1], -1)
+    left = left.gather(2, every).unflatten(2, (n, -1)).transpose(1, 2).flatten(0, 1)
+    clear = (1 - drawn[:, :1]).clamp_min(OPAQUE)
+    color = layer_colors(found, spec).flatten(0, 1)[..., None]  # (M, C, 1)
+    contrast = seen[:, :1] * color - seen[:, 1:] / clear
+    contrast = contrast * inside[:, None]
+    strength, pull = contrast.square().sum(1), (contrast * left).sum(1)
+    maps = slope_maps(drawn, strength, pull)
+    share = damping.expand(b, n, 1).flatten(0, 1)
+    moved_pose = moved(pose, *equations(maps, frame, window, allowed), allowed, share)
+    return moved_pose.view(b, n, -1)
+
+
 def polish(
     images: Tensor,
     layers: Layers,
@@ -138,6 +194,7 @@ def polish(
     spec: SceneSpec,
     steps: int,
     side: int = 1,
+    window: Window | None = None,
 ) -> Layers:
     """Layers with better poses, in images whose pixels have a `side` of some pixels."""
     rows, columns = images.shape[2:]
@@ -147,7 +204,10 @@ def polish(
     dampings = torch.tensor(DAMPINGS).to(images)
     for _ in range(steps):
         damping = dampings[failed.clamp(max=len(DAMPINGS) - 1)][:, None, None]
-        pose = normal_step(images, layers, found, slopes, spec, damping, side)
+        if window is not None:
+            pose = mask_step(images, layers, found, slopes, spec, damping, window)
+        else:
+            pose = normal_step(images, layers, found, slopes, spec, damping, side)
         drawn = draw(sprites, layers._replace(pose=pose), rows, columns, side)
         other = picture(images, drawn, layers.over, spec)
         better = other.error < found.error

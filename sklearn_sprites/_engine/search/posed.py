@@ -7,25 +7,34 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.bank import Bank, coarse, coarse_step, make_bank
+from sklearn_sprites._engine.search.bank import Bank, coarse_step, make_bank
 from sklearn_sprites._engine.search.ground import ground_price, image_of, like_ground
 from sklearn_sprites._engine.search.layers import (
-    MOSTLY,
     Layers,
     Picture,
     Sprites,
     draw,
-    is_false,
-    no_layers,
     pick,
     picture,
     settle,
-    worth,
 )
-from sklearn_sprites._engine.search.peaks import Scene, find_peaks, try_poses
+from sklearn_sprites._engine.search.mask_poses import refine_masks
+from sklearn_sprites._engine.search.moments import (
+    Window,
+    are_masks,
+    make_window,
+    reach_of,
+)
+from sklearn_sprites._engine.search.peaks import (
+    Candidates,
+    Scene,
+    find_peaks,
+    try_poses,
+)
 from sklearn_sprites._engine.search.poses import widened
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes, refine
 
+SPARE = 1.5  # pixels by which a candidate may move in its window
 EXPLAINED = 0.01  # squared error of a covered pixel that leaves it to its layer
 
 
@@ -40,6 +49,7 @@ class PoseSearcher(NamedTuple):
     bank: Bank
     slopes: Slopes
     last_scale: float
+    window: Window | None  # of masks in similarity poses
 
 
 def make_pose_searcher(
@@ -58,7 +68,13 @@ def make_pose_searcher(
     soft = Sprites(torch.stack([ink, alpha], 1))
     bank = make_bank(grid, spec, search, step)
     drawn = soft if step > 1 else sprites
-    return PoseSearcher(spec, search, penalty, step, drawn, bank, slopes, last_scale)
+    window = None
+    if are_masks(spec):
+        reach = reach_of(slopes) / step + SPARE
+        window = make_window(bank.tile + 2, reach, step, sprites.planes)
+    return PoseSearcher(
+        spec, search, penalty, step, drawn, bank, slopes, last_scale, window
+    )
 
 
 class Draft(NamedTuple):
@@ -92,22 +108,22 @@ def best_layer(
         peaks = around[:, None]
     tried = try_poses(maps, peaks, bank, search.visible, search.hypotheses, step)
     tried = tried._replace(pose=widened(tried.pose, searcher.spec.pose_size))
-    side = bank.tile + 2
-    found = refine(
-        scene,
-        tried,
-        searcher.slopes,
-        search.refine_steps,
-        search.visible,
-        side,
-        step,
-        searcher.last_scale,
-    )
+    found = _refined(scene, tried, searcher)
     saves, best = found.saves.max(1)
     sprite = found.sprite.gather(1, best[:, None])[:, 0]
     index = best[:, None, None].expand(-1, 1, found.pose.shape[2])
     pose = found.pose.gather(1, index)[:, 0]
     return sprite, pose, saves
+
+
+def _refined(scene: Scene, tried: Candidates, searcher: PoseSearcher) -> Candidates:
+    search, slopes, last = searcher.search, searcher.slopes, searcher.last_scale
+    steps, visible = search.refine_steps, search.visible
+    if searcher.window is not None:
+        window = searcher.window
+        return refine_masks(scene, tried, slopes, window, steps, visible, last)
+    side = searcher.bank.tile + 2
+    return refine(scene, tried, slopes, steps, visible, side, searcher.step, last)
 
 
 def sweep(images: Tensor, start: Draft, searcher: PoseSearcher, which: Tensor) -> Draft:
@@ -158,12 +174,15 @@ def replace_layer(
         without.over,
     )
     found = settle(images, drawn, layers.over, spec, 1)
-    pixel = searcher.step**2
-    before = now.picture.error * pixel + searcher.penalty * now.layers.on.sum(1)
-    after = found.error * pixel + searcher.penalty * layers.on.sum(1)
-    better = after < before
     new = Draft(layers._replace(over=found.over), drawn, found)
+    better = draft_objective(new, searcher) < draft_objective(now, searcher)
     return choose_draft(better, new, now)
+
+
+def draft_objective(now: Draft, searcher: PoseSearcher) -> Tensor:
+    """Squared error, in pixels of the image, and penalties (B,)."""
+    error = now.picture.error * searcher.step**2
+    return error + searcher.penalty * now.layers.on.sum(1)
 
 
 def choose_draft(better: Tensor, new: Draft, old: Draft) -> Draft:
@@ -173,35 +192,3 @@ def choose_draft(better: Tensor, new: Draft, old: Draft) -> Draft:
         pick(better, new.drawn, old.drawn),
         Picture(*(pick(better, n, o) for n, o in zip(new[2], old[2], strict=True))),
     )
-
-
-def sketch(images: Tensor, searcher: PoseSearcher, sweeps: int) -> Draft:
-    """All layers of images (B, C, H, W), sought on coarse pixels."""
-    small = coarse(images, searcher.step)
-    now = draft(small, no_layers(images, searcher.spec), searcher)
-    order = torch.arange(searcher.spec.n_layers, device=images.device)
-    for _ in range(sweeps):
-        now = sweep(small, now, searcher, order.expand(len(images), -1))
-        now = tidied(small, now, searcher)
-    return now
-
-
-def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
-    """Without layers that do not pay, or only mend the edges of others."""
-    spec = searcher.spec
-    values = worth(images, now.drawn, now.picture, spec)
-    if spec.has_picture:
-        now = dropping(images, now, is_false(now.picture, values.share, spec), spec)
-        values = worth(images, now.drawn, now.picture, spec)
-    pays = values.saves * searcher.step**2 > searcher.penalty
-    return dropping(images, now, ~(pays & (values.share > MOSTLY)), spec)
-
-
-def dropping(images: Tensor, now: Draft, dropped: Tensor, spec: SceneSpec) -> Draft:
-    """Without some layers (B, L)."""
-    on = now.layers.on * (~dropped).to(now.layers.on)
-    changed = (on != now.layers.on).any(1)
-    drawn = now.drawn * on[..., None, None, None]
-    found = settle(images, drawn, now.layers.over, spec)
-    layers = now.layers._replace(on=on, over=found.over)
-    return choose_draft(changed, Draft(layers, drawn, found), now)

@@ -1,5 +1,6 @@
 """The layers of whole images, in the way that their poses ask for."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.ops.correlation import Filters, make_filters
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
 from sklearn_sprites._engine.search.layers import (
     MOSTLY,
     Layers,
@@ -21,15 +23,16 @@ from sklearn_sprites._engine.search.layers import (
     settle,
     worth,
 )
+from sklearn_sprites._engine.search.moments import Window, around_masks
 from sklearn_sprites._engine.search.polish import polish
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
     make_pose_searcher,
-    sketch,
 )
 from sklearn_sprites._engine.search.poses import corner_pose
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes
 from sklearn_sprites._engine.search.shifts import search_shifts
+from sklearn_sprites._engine.search.sketches import sketch
 
 LAST_SCALE = 0.1
 POLISH_STEPS = 3
@@ -48,6 +51,7 @@ class Searcher(NamedTuple):
     filters: Filters | None
     posed: PoseSearcher | None
     fine: Slopes | None
+    window: Window | None  # of masks, for `fine`
 
 
 def make_searcher(
@@ -56,12 +60,13 @@ def make_searcher(
     """Prepare the sprites."""
     if spec.is_additive:
         filters = make_filters(sprites.ink, spec.height, spec.width)
-        return Searcher(spec, search, penalty, sprites, filters, None, None)
+        return Searcher(spec, search, penalty, sprites, filters, None, None, None)
     if spec.has_picture:
         search = replace(search, replacements=0)  # shading looks like a poor layer
     posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)
     fine = make_slopes(sprites, spec, search, 1)
-    return Searcher(spec, search, penalty, sprites, None, posed, fine)
+    window = around_masks(fine, spec)
+    return Searcher(spec, search, penalty, sprites, None, posed, fine, window)
 
 
 class Found(NamedTuple):
@@ -86,23 +91,36 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
     )
 
 
-def find_layers(images: Tensor, searcher: Searcher) -> Found:
-    """Search the layers of a batch of images, and drop those that do not pay."""
-    return pruned(images, sought(images, searcher).layers, searcher)
+def find_layers(images: Tensor, searcher: Searcher, size: int | None = None) -> Found:
+    """Search the layers of images, `size` at a time, and drop those that do not pay."""
+    return pruned(images, sought(images, searcher, size), searcher, size)
 
 
-def sought(images: Tensor, searcher: Searcher) -> Found:
-    """Search the layers of a batch of images."""
-    spec = searcher.spec
-    if not spec.n_layers:
-        return finished(images, no_layers(images, spec), searcher)
-    if searcher.filters is not None:
-        layers = shifted(images, searcher, searcher.filters)
-        return finished(images, layers, searcher)
-    if searcher.posed is None:
-        raise AssertionError("a searcher has filters or a bank")
-    sketched = sketch(images, searcher.posed, searcher.search.sweeps)
-    return finished(images, sketched.layers, searcher)
+def layers_found(
+    images: Tensor, searcher: Searcher, size: int
+) -> Iterator[tuple[Tensor, Found]]:
+    """Some images at a time, with their layers."""
+    found = find_layers(images, searcher, size)
+    for rows in torch.arange(len(images), device=images.device).split(size):
+        yield images[rows], take(found, rows)
+
+
+def sought(images: Tensor, searcher: Searcher, size: int | None = None) -> Found:
+    """Search the layers of images, `size` at a time."""
+    n, size = len(images), size or len(images)
+    sketched = None
+    if searcher.posed is not None and searcher.spec.n_layers:
+        sketched = sketch(images, searcher.posed, searcher.search.sweeps, size).layers
+
+    def finish(part: Tensor) -> Found:
+        if sketched is not None:
+            return finished(images[part], take(sketched, part), searcher)
+        layers = no_layers(images[part], searcher.spec)
+        if searcher.filters is not None and searcher.spec.n_layers:
+            layers = shifted(images[part], searcher, searcher.filters)
+        return finished(images[part], layers, searcher)
+
+    return by_parts(finish, n, size, images.device)
 
 
 def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
@@ -110,7 +128,15 @@ def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     spec = searcher.spec
     if searcher.fine is not None and spec.n_layers:
         sprites, slopes = searcher.sprites, searcher.fine
-        layers = polish(images, layers, sprites, slopes, spec, POLISH_STEPS)
+        layers = polish(
+            images,
+            layers,
+            sprites,
+            slopes,
+            spec,
+            POLISH_STEPS,
+            window=searcher.window,
+        )
     found = describe(images, layers, searcher)
     nothing = torch.zeros_like(layers.on)
     return Found(layers._replace(over=found.over), found, nothing, nothing)
@@ -141,22 +167,32 @@ def describe(images: Tensor, layers: Layers, searcher: Searcher) -> Picture:
     return settle(images, drawn, layers.over, searcher.spec)
 
 
-def pruned(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
+def pruned(
+    images: Tensor, found: Found, searcher: Searcher, size: int | None = None
+) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first."""
-    found = _judged(images, layers, searcher)
+    n, size = len(images), size or len(images)
+
+    def judge(part: Tensor) -> Found:
+        return _judged(images[part], take(found.layers, part), searcher)
+
+    best = by_parts(judge, n, size, images.device)
+    rows = torch.arange(n, device=images.device)
     for _ in range(searcher.spec.n_layers):
-        useful = torch.where(found.share > MOSTLY, found.saves, 0)
-        false = is_false(found.picture, found.share, searcher.spec)
+        useful = torch.where(best.share > MOSTLY, best.saves, 0)
+        false = is_false(best.picture, best.share, searcher.spec)
         useful = torch.where(false, -1, useful)
-        paying = torch.where(found.layers.on > 0, useful, torch.inf)
+        paying = torch.where(best.layers.on > 0, useful, torch.inf)
         least, worst = paying.min(1)
-        drop = least <= searcher.penalty
-        if not drop.any():  # a sync, which saves the work of a round
+        rows = rows[(least <= searcher.penalty)[rows]]  # the others are as before
+        for part in parts(rows, size):
+            old = take(best, part)
+            on = old.layers.on.scatter(1, worst[part, None], 0.0)
+            other = _judged(images[part], old.layers._replace(on=on), searcher)
+            best = put(best, part, other)
+        if not len(rows):
             break
-        fewer = found.layers.on.scatter(1, worst[:, None], 0.0)
-        other = _judged(images, found.layers._replace(on=fewer), searcher)
-        found = choose(drop, other, found)
-    return found
+    return best
 
 
 def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Found:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
-from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
 
 BATCH = 16
@@ -78,8 +78,7 @@ class GradientLearner:
         sprites = Sprites(self.sprites().planes.detach())
         searcher = make_searcher(self.spec, quick, self.penalty, sprites)
         batches, error = [], 0.0
-        for x in images.split(BATCH):
-            found = find_layers(x, searcher)
+        for x, found in layers_found(images, searcher, BATCH):
             batches.append((x, found.layers))
             error += float(found.picture.error.double().sum())
         for _ in range(PASSES):

@@ -11,7 +11,7 @@ from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
-from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
 from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
@@ -73,8 +73,7 @@ class PosedLearner:
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
         bends = Bends(self.spec, images)
-        for x in images.split(BATCH):
-            found = find_layers(x, searcher)
+        for x, found in layers_found(images, searcher, BATCH):
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
             clear = found.picture.error / image_of(x, self.spec)[0].numel() < CLEAR
             taught = (found.saves > TRUSTED * self.penalty) & clear[:, None]
@@ -140,8 +139,7 @@ def first_windows(images: Tensor, spec: SceneSpec, penalty: float) -> Tensor:
     mask = disc(spec, images)
     searcher = make_searcher(round_spec, search, penalty, with_alpha(mask, spec))
     sides, found = (spec.sprite_height, spec.sprite_width), []
-    for x in images.split(BATCH):
-        layers = find_layers(x, searcher)
+    for x, layers in layers_found(images, searcher, BATCH):
         seen = mask_evidence(x, layers.layers, layers.picture, spec, sides)
         top, bottom = seen.unbind(2)
         alpha = (top / (bottom + 1e-2)).clamp(0, 1)

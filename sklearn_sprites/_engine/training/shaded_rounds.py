@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
-from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.gauge import (
@@ -80,8 +80,7 @@ class ShadedLearner:
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
         bends = Bends(self.spec, images)
-        for x in images.split(BATCH):
-            found = find_layers(x, searcher)
+        for x, found in layers_found(images, searcher, BATCH):
             seen = shaded_evidence(
                 x, found.layers, found.picture, self.planes, self.spec
             )

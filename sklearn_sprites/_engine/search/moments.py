@@ -1,0 +1,182 @@
+"""Normal equations of masks in similarity poses, from the moments of five maps.
+
+With a mask's slopes a and d by the coordinates of its sprite, its derivative by any
+parameter of a similarity is a sum of ``a, a x, a y, d, d x, d y`` over the coordinates
+(x, y) of a window, with weights that are the same for all pixels. So the Gauss-Newton
+matrix follows from the moments ``1, x, y, x^2, x y, y^2`` of the maps ``a a, a d, d d``
+and the right side from those of a and d, each times what it is weighted with: one
+matrix product instead of a Jacobian.
+
+Convention
+----------
+Masks (M, P) are seen at the P points of one window, each moved to its own place; a
+frame (M, 2, 3) takes points (1, x, y) to sprite coordinates in [-1, 1].
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.layers import LINE
+from sklearn_sprites._engine.ops.linear import solve_columns
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.poses import SIMILARITY, to_frame
+from sklearn_sprites._engine.search.refine import DAMPING, LIMITS, Slopes
+
+SPARE = 1.0  # pixels between a window's middle and a pose, at most
+FAINT = 0.02  # alpha that may be left out
+FAR = 1e4  # where points are that are no pixels, in pixels
+
+
+class Window(NamedTuple):
+    """Pixels around a center: ``rows`` and ``columns`` (P,), from the upper left one.
+
+    ``points`` (3, P): 1, x, y from the middle of the window, in pixels of the image;
+    ``moments`` (P, 16), the nine products of any two of them, then zeros. P is a
+    multiple of :data:`LINE`: the last points may be far away, at no pixel, with moments
+    of zero.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    points: Tensor
+    moments: Tensor
+    side: int
+    step: int
+
+
+def make_window(side: int, reach: float, step: int, like: Tensor) -> Window:
+    """Pixels within `reach` pixels of the middle of a square of `side` pixels."""
+    far = torch.arange(side, dtype=like.dtype, device=like.device) - (side - 1) / 2
+    inside = far[:, None].square() + far.square() <= reach**2
+    rows, columns = inside.nonzero().unbind(1)
+    missing = -len(rows) % LINE
+    x, y = (F.pad(far[i] * step, (0, missing), value=FAR) for i in (columns, rows))
+    real = F.pad(torch.ones_like(far[rows]), (0, missing))
+    points = torch.stack([torch.ones_like(x), x, y])
+    moments = (points[:, None] * points * real).flatten(0, 1)
+    moments = F.pad(moments.T, (0, LINE - len(moments)))  # whole lines are quicker
+    rows, columns = (F.pad(i, (0, missing)) for i in (rows, columns))
+    return Window(rows, columns, points, moments, side, step)
+
+
+def reach_of(slopes: Slopes) -> float:
+    """How far from its center, in pixels, a mask may be seen."""
+    h, w = slopes.planes.shape[2:]
+    like = slopes.planes
+    y, x = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (h, w))
+    far = torch.hypot((y - (h - 1) / 2)[:, None], x - (w - 1) / 2)
+    seen = (like[:, 0] > FAINT).any(0)
+    return float((far * seen).max() + 1.5) * math.exp(slopes.log_scales[1])
+
+
+def are_masks(spec: SceneSpec) -> bool:
+    """Whether layers are masks in similarity poses, before a level of one color."""
+    flat = spec.color == "flat" and not spec.has_picture
+    return flat and spec.pose_size == SIMILARITY
+
+
+def around_masks(slopes: Slopes, spec: SceneSpec, step: int = 1) -> Window | None:
+    """A window that holds masks in any pose they may have; none for other layers."""
+    if not are_masks(spec):
+        return None
+    reach = reach_of(slopes) / step + SPARE
+    return make_window(2 * math.ceil(reach), reach, step, slopes.planes)
+
+
+def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
+    """From points around centers (M, 2) to sprites at poses (M, 4)."""
+    matrix = to_frame(pose, sides)
+    return torch.cat([matrix @ (center - pose[:, :2])[..., None], matrix], 2)
+
+
+def draw_window(planes: Tensor, frame: Tensor, window: Window) -> Tensor:
+    """Planes (M, D, h, w) of sprites at the points of the window, (M, D, P)."""
+    where = frame.flatten(0, 1) @ window.points
+    where = where.unflatten(0, (-1, 2)).transpose(1, 2)[:, None]  # (M, 1, P, 2)
+    return F.grid_sample(planes, where, align_corners=False)[:, :, 0]
+
+
+def similarity_rows(frame: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Derivatives by (x, y, log_scale, angle) as sums of slopes, (M, 4, 6)."""
+    h, w = sides
+    rows = frame.new_zeros((len(frame), 4, 2, 3))  # of a and d times 1, x, y
+    rows[:, :2, :, 0] = frame[..., 1:].transpose(1, 2)
+    rows[:, 2] = frame
+    rows[:, 3, 0] = frame[:, 1] * (-h / w)
+    rows[:, 3, 1] = frame[:, 0] * (w / h)
+    return -rows.flatten(2)
+
+
+class Steps(NamedTuple):
+    """What steps may change: ``free`` (4, 1), one or zero, and how far.
+
+    ``limit`` (4,) of a step; ``low`` and ``high`` (4,) of a pose; ``sides`` of sprites.
+    """
+
+    free: Tensor
+    limit: Tensor
+    low: Tensor
+    high: Tensor
+    sides: tuple[int, int]
+
+
+def make_steps(slopes: Slopes) -> Steps:
+    """The same as :func:`stepped` allows."""
+    like = slopes.planes
+    free = like.new_zeros(4, 1)
+    free[list(slopes.active)] = 1
+    high = like.new_full((4,), torch.inf)
+    low = -high
+    low[2], high[2] = slopes.log_scales
+    sides = (like.shape[2], like.shape[3])
+    return Steps(free, like.new_tensor(LIMITS[:4]), low, high, sides)
+
+
+def moved(
+    pose: Tensor,
+    matrix: Tensor,
+    right: Tensor,
+    steps: Steps,
+    damping: float | Tensor = DAMPING,
+) -> Tensor:
+    """Poses (M, 4) after a damped, limited step; see :func:`stepped`."""
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    most = torch.add(diagonal.amax(1, keepdim=True) * 1e-4, 1e-6)
+    matrix = matrix + torch.diag_embed(diagonal * damping + most)
+    move = solve_columns(matrix, right[..., None])[..., 0]
+    move = move.clamp(-steps.limit, steps.limit)
+    return (pose + move).clamp(steps.low, steps.high)
+
+
+def slope_maps(drawn: Tensor, strength: Tensor, pull: Tensor) -> Tensor:
+    """The five maps (M, 5, P) of masks with slopes, (M, 3, P).
+
+    With the contrast k of a mask, `strength` (M, P) is k . k and `pull` is k . r, r
+    being what is left of the image.
+    """
+    across, down = drawn[:, 1], drawn[:, 2]
+    maps = drawn.new_empty((len(drawn), 5, drawn.shape[2]))
+    heavy = strength * across
+    torch.mul(heavy, across, out=maps[:, 0])
+    torch.mul(heavy, down, out=maps[:, 1])
+    torch.mul(strength * down, down, out=maps[:, 2])
+    torch.mul(pull, across, out=maps[:, 3])
+    torch.mul(pull, down, out=maps[:, 4])
+    return maps
+
+
+def equations(
+    maps: Tensor, frame: Tensor, window: Window, steps: Steps
+) -> tuple[Tensor, Tensor]:
+    """Gauss-Newton matrices (M, 4, 4) and right sides (M, 4), zero where not free."""
+    found = maps.flatten(0, 1) @ window.moments
+    found = found.unflatten(0, (-1, 5))  # (M, 5, 16)
+    aa, ad, dd = found[:, :3, :9].unflatten(2, (3, 3)).unbind(1)
+    full = torch.cat([torch.cat([aa, ad], 2), torch.cat([ad, dd], 2)], 1)
+    rows = similarity_rows(frame, steps.sides) * steps.free
+    right = rows @ found[:, 3:, :3].flatten(1)[..., None]
+    return rows @ full @ rows.transpose(1, 2), right[..., 0]

@@ -1,0 +1,88 @@
+"""All layers of images on coarse pixels: sweeps over layers, of images that need it."""
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.bank import coarse
+from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
+from sklearn_sprites._engine.search.layers import (
+    MOSTLY,
+    is_false,
+    no_layers,
+    settle,
+    worth,
+)
+from sklearn_sprites._engine.search.posed import (
+    Draft,
+    PoseSearcher,
+    choose_draft,
+    draft,
+    draft_objective,
+    replace_layer,
+)
+
+
+def sketch(
+    images: Tensor, searcher: PoseSearcher, sweeps: int, size: int | None = None
+) -> Draft:
+    """All layers of images (B, C, H, W), sought on coarse pixels, `size` at a time.
+
+    What cannot change is left out: empty layers once nothing was found for one, and
+    from the second sweep on images that are explained well.
+    """
+    small = coarse(images, searcher.step)
+    n, size, device = len(small), size or len(small), small.device
+
+    def begin(part: Tensor) -> Draft:
+        some = small[part]
+        return draft(some, no_layers(some, searcher.spec), searcher)
+
+    now = by_parts(begin, n, size, device)
+    blank = now.picture.error
+    rows = torch.arange(n, device=device)
+    for turn in range(sweeps):
+        if turn:
+            left = now.picture.error
+            rows = (left > searcher.search.poor * (blank - left)).nonzero()[:, 0]
+        now = _swept(small, now, searcher, rows, size)
+    return now
+
+
+def _swept(
+    images: Tensor, now: Draft, searcher: PoseSearcher, rows: Tensor, size: int
+) -> Draft:
+    """Rows of images after a sweep; written to `now`."""
+    in_vain = torch.zeros_like(now.layers.on[:, 0]) > 0  # nothing for an empty layer
+    for i in range(searcher.spec.n_layers):
+        empty = now.layers.on[:, i] == 0
+        for part in parts(rows[~(empty & in_vain)[rows]], size):
+            old = take(now, part)
+            new = replace_layer(images[part], old, torch.full_like(part, i), searcher)
+            changed = draft_objective(new, searcher) < draft_objective(old, searcher)
+            in_vain[part] = ~changed & (in_vain | empty)[part]
+            now = put(now, part, new)
+    for part in parts(rows, size):
+        now = put(now, part, tidied(images[part], take(now, part), searcher))
+    return now
+
+
+def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
+    """Without layers that do not pay, or only mend the edges of others."""
+    spec = searcher.spec
+    values = worth(images, now.drawn, now.picture, spec)
+    if spec.has_picture:
+        now = dropping(images, now, is_false(now.picture, values.share, spec), spec)
+        values = worth(images, now.drawn, now.picture, spec)
+    pays = values.saves * searcher.step**2 > searcher.penalty
+    return dropping(images, now, ~(pays & (values.share > MOSTLY)), spec)
+
+
+def dropping(images: Tensor, now: Draft, dropped: Tensor, spec: SceneSpec) -> Draft:
+    """Without some layers (B, L)."""
+    on = now.layers.on * (~dropped).to(now.layers.on)
+    changed = (on != now.layers.on).any(1)
+    drawn = now.drawn * on[..., None, None, None]
+    found = settle(images, drawn, now.layers.over, spec)
+    layers = now.layers._replace(on=on, over=found.over)
+    return choose_draft(changed, Draft(layers, drawn, found), now)
