@@ -57,7 +57,9 @@ def shown(planes: Tensor, dim: int) -> Tensor:
     """Ink and alpha along a dimension, of drawn planes: masks are both, cut."""
     if planes.shape[dim] == 2:
         return planes
-    return planes.clamp(0, 1).repeat_interleave(2, dim)
+    sides = [-1] * planes.dim()
+    sides[dim] = 2
+    return planes.clamp(0, 1).expand(sides)  # no copy: drawing takes less than that
 
 
 class Layers(NamedTuple):
@@ -115,7 +117,7 @@ def draw(
 ) -> Tensor:
     """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty."""
     planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns, side)
-    return shown(planes, 2) * layers.on[..., None, None, None]
+    return shown(planes * layers.on[..., None, None, None], 2)
 
 
 def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Picture:
@@ -160,12 +162,20 @@ def settle(
     images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec, rounds: int = 2
 ) -> Picture:
     """Colors and order in turn; the order changes only where the error falls."""
-    best = picture(images, drawn, over, spec)
+    return ordered(images, drawn, picture(images, drawn, over, spec), spec, rounds)
+
+
+def ordered(
+    images: Tensor, drawn: Tensor, best: Picture, spec: SceneSpec, rounds: int = 2
+) -> Picture:
+    """The same, from a picture on."""
     if spec.order == "depth":
         return best
     for _ in range(rounds):
         colors, target = layer_colors(best, spec), image_of(images, spec)
         order = solve_order(best.alpha, best.ink, colors, target)
+        if torch.equal(order, best.over):  # a sync, which often saves a picture
+            break
         other = picture(images, drawn, order, spec)
         better = other.error < best.error
         best = Picture(

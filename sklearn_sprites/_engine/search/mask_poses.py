@@ -9,7 +9,6 @@ up.
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.search.batches import take
@@ -18,6 +17,7 @@ from sklearn_sprites._engine.search.moments import (
     draw_window,
     equations,
     frames,
+    look,
     make_steps,
     moved,
     slope_maps,
@@ -45,8 +45,6 @@ class MaskViews(NamedTuple):
 
 def cut_mask_views(scene: Scene, pose: Tensor, window: Window) -> MaskViews:
     """Windows around poses (B, N, 4), image by image: M = B N."""
-    side, step = window.side, window.step
-    n = pose.shape[1]
     residual, below = scene.image - scene.below, scene.below
     maps = torch.cat(
         [
@@ -60,23 +58,14 @@ def cut_mask_views(scene: Scene, pose: Tensor, window: Window) -> MaskViews:
         ],
         1,
     )
-    margin = side // 2 + 1
-    padded = F.pad(maps, (margin,) * 4)
-    row, column = padded.shape[2] - side, padded.shape[3] - side
-    origin = (pose[..., :2] / step).round().long() + (margin - side // 2)
-    x, y = origin[..., :1].clamp(0, column), origin[..., 1:].clamp(0, row)
-    places = (y + window.rows) * padded.shape[3] + (x + window.columns)  # (B, N, P)
-    places = places.flatten(1)[:, None].expand(-1, maps.shape[1], -1)
-    seen = padded.flatten(2).gather(2, places).unflatten(2, (n, -1))
-    seen = seen.transpose(1, 2).flatten(0, 1)  # (M, 11, P)
+    count, (rows, columns) = pose.shape[1], maps.shape[2:]
+    sight = look(window, pose.flatten(0, 1), rows, columns)
+    every = maps.flatten(2)[:, None].expand(-1, count, -1, -1).flatten(0, 1)
+    places = sight.places[:, None].expand(-1, maps.shape[1], -1)
+    seen = every.gather(2, places)  # (M, 2 C + 5, P)
     both, products, power, free = seen.split([maps.shape[1] - 4, 2, 1, 1], 1)
-    center = (torch.cat([x, y], 2).flatten(0, 1) + (side / 2 - margin)) * step
     return MaskViews(
-        both.contiguous(),
-        products.contiguous(),
-        power[:, 0].contiguous(),
-        free[:, 0].contiguous(),
-        center.to(pose),
+        both, products, power[:, 0], free[:, 0] * sight.inside, sight.center
     )
 
 

@@ -87,6 +87,28 @@ def around_masks(slopes: Slopes, spec: SceneSpec, step: int = 1) -> Window | Non
     return make_window(2 * math.ceil(reach), reach, step, slopes.planes)
 
 
+class Sight(NamedTuple):
+    """What windows see of an image: ``center`` (M, 2), in pixels of the image.
+
+    ``places`` (M, P) of their pixels in the flattened image, and whether these are
+    ``inside`` (M, P) of it: one or zero.
+    """
+
+    center: Tensor
+    places: Tensor
+    inside: Tensor
+
+
+def look(window: Window, pose: Tensor, rows: int, columns: int) -> Sight:
+    """Put the window around poses (M, Q), in images of `rows` x `columns` pixels."""
+    corner = (pose[:, :2] / window.step).round().long() - window.side // 2  # (M, 2)
+    x, y = corner[:, :1] + window.columns, corner[:, 1:] + window.rows  # (M, P)
+    right, low = x.clamp(0, columns - 1), y.clamp(0, rows - 1)
+    inside = ((x == right) & (y == low)).to(pose)
+    center = (corner.to(pose) + window.side / 2) * window.step
+    return Sight(center, low * columns + right, inside)
+
+
 def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
     """From points around centers (M, 2) to sprites at poses (M, 4)."""
     matrix = to_frame(pose, sides)

@@ -19,6 +19,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse, make_bank
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers
+from sklearn_sprites._engine.search.peaks import largest_around
 from sklearn_sprites._engine.search.posed import (
     Draft,
     PoseSearcher,
@@ -190,7 +191,7 @@ def worst_layers(images: Tensor, found: Found, spec: SceneSpec) -> Tensor:
     """The layers near which most is left of an image, worst first: (B, WORST)."""
     left = image_of(images, spec) - found.picture.image
     wrong = left.square().sum(1, keepdim=True)
-    near = F.max_pool2d(found.picture.alpha, NEAR, 1, NEAR // 2)
+    near = largest_around(largest_around(found.picture.alpha, NEAR, 2), NEAR, 3)
     blame = (near * wrong).sum((2, 3)) * found.layers.on
     return blame.sort(dim=1, descending=True, stable=True).indices[:, :WORST]
 

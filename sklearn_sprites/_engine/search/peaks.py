@@ -87,12 +87,13 @@ def find_peaks(maps: Tensor, bank: Bank, visible: float, count: int) -> Tensor:
 
 
 def largest_around(heat: Tensor, width: int, dim: int) -> Tensor:
-    """The largest value within `width` places along a dimension, (B, H, W).
+    """The largest value within `width` places along one of the last two dimensions.
 
     Many times as fast as max pooling, which looks at one place at a time.
     """
     n, reach = heat.shape[dim], width // 2
-    sides = (0, 0, reach, reach) if dim == 1 else (reach, reach)
+    last = dim == heat.dim() - 1
+    sides = (reach, reach) if last else (0, 0, reach, reach)
     padded = F.pad(heat, sides, value=-torch.inf)
     most = padded.narrow(dim, 0, n)
     for shift in range(1, width):

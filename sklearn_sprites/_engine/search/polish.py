@@ -34,6 +34,7 @@ from sklearn_sprites._engine.search.moments import (
     draw_window,
     equations,
     frames,
+    look,
     make_steps,
     moved,
     slope_maps,
@@ -77,19 +78,11 @@ def hidden_by(
     return free[:, i], behind
 
 
-def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
-    """How free layers are, (B, L, P), and that times what they hide, (B, L, C, P).
+def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """What layers hide, pictures apart: ``planes`` (B, R, P), ``weights`` (B, L C, R).
 
-    For all layers at once, and exact but where a layer is opaque: there its mask does
-    not change with its pose.
+    It is ``weights @ planes``, times how free layers are, which is returned too.
     """
-    free, behind = covered(images, found, spec)
-    clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
-    return free, behind / clear[:, :, None]
-
-
-def covered(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
-    """The same, but of what layers hide what still shines through them."""
     free = free_share(found.alpha, found.over)
     colors = layer_colors(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
@@ -98,12 +91,22 @@ def covered(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Te
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
         planes = torch.cat([clear_share(found.alpha), planes], 1)
-    weights = hidden.transpose(2, 3).flatten(1, 2)  # (B, L C, R)
-    behind = (weights @ flat(planes)).unflatten(1, (spec.n_layers, -1))
+    return flat(planes), hidden.transpose(2, 3).flatten(1, 2), flat(free)
+
+
+def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
+    """How free layers are, (B, L, P), and that times what they hide, (B, L, C, P).
+
+    For all layers at once, and exact but where a layer is opaque: there its mask does
+    not change with its pose.
+    """
+    planes, weights, free = hidden_planes(found, spec)
+    behind = (weights @ planes).unflatten(1, (spec.n_layers, -1))
     if spec.has_picture:
         ground = clear_share(found.alpha) * ground_of(images, spec)
         behind = behind + flat(ground)[:, None]
-    return flat(free), behind
+    clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
+    return free, behind / clear[:, :, None]
 
 
 def terms_of(color: Tensor, behind: Tensor, left: Tensor) -> Terms:
@@ -158,32 +161,27 @@ def mask_step(
     """The same for masks in similarity poses, seen through windows around them."""
     b, n = layers.sprite.shape
     allowed, pose = make_steps(slopes), layers.pose.flatten(0, 1)
-    columns = images.shape[3]
-    corner = (pose[:, :2] / window.step).round().long() - window.side // 2  # (M, 2)
-    center = (corner + window.side / 2) * window.step
-    frame = frames(pose, center.to(pose), allowed.sides)
+    sight = look(window, pose, *images.shape[2:])
+    frame = frames(pose, sight.center, allowed.sides)
     drawn = draw_window(slopes.planes[layers.sprite.flatten()], frame, window)
     if slopes.is_cut:
         drawn = cut_slopes(drawn)
-    x, y = corner[:, :1] + window.columns, corner[:, 1:] + window.rows  # (M, P)
-    right, low = columns - 1, images.shape[2] - 1
-    inside = (x >= 0) & (x <= right) & (y >= 0) & (y <= low)
-    places = y.clamp(0, low) * columns + x.clamp(0, right)
-    free, behind = covered(images, found, spec)
-    around = torch.cat([free[:, :, None], behind], 2).flatten(0, 1)  # (M, 1 + C, P)
-    seen = around.gather(2, places[:, None].expand(-1, around.shape[1], -1))
-    left = flat(image_of(images, spec) - found.image)
-    every = places.view(b, 1, -1).expand(-1, left.shape[1], -1)
-    left = left.gather(2, every).unflatten(2, (n, -1)).transpose(1, 2).flatten(0, 1)
+    planes, weights, free = hidden_planes(found, spec)
+    left = image_of(images, spec) - found.image
+    maps = torch.cat([flat(left), planes], 1)  # (B, C + R, P)
+    maps = maps[:, None].expand(-1, n, -1, -1).flatten(0, 1)
+    places = sight.places[:, None]
+    seen = maps.gather(2, places.expand(-1, maps.shape[1], -1))
+    left, behind = seen.split([left.shape[1], planes.shape[1]], 1)
+    behind = weights.unflatten(1, (n, -1)).flatten(0, 1) @ behind  # (M, C, P)
+    open_share = free.flatten(0, 1)[:, None].gather(2, places) * sight.inside[:, None]
     clear = (1 - drawn[:, :1]).clamp_min(OPAQUE)
     color = layer_colors(found, spec).flatten(0, 1)[..., None]  # (M, C, 1)
-    contrast = seen[:, :1] * color - seen[:, 1:] / clear
-    contrast = contrast * inside[:, None]
+    contrast = open_share * color - behind * (sight.inside[:, None] / clear)
     strength, pull = contrast.square().sum(1), (contrast * left).sum(1)
-    maps = slope_maps(drawn, strength, pull)
+    normal = equations(slope_maps(drawn, strength, pull), frame, window, allowed)
     share = damping.expand(b, n, 1).flatten(0, 1)
-    moved_pose = moved(pose, *equations(maps, frame, window, allowed), allowed, share)
-    return moved_pose.view(b, n, -1)
+    return moved(pose, *normal, allowed, share).view(b, n, -1)
 
 
 def polish(
@@ -197,6 +195,21 @@ def polish(
     window: Window | None = None,
 ) -> Layers:
     """Layers with better poses, in images whose pixels have a `side` of some pixels."""
+    every = images, layers, sprites, slopes, spec, steps, side, window
+    return polished(*every)[0]
+
+
+def polished(
+    images: Tensor,
+    layers: Layers,
+    sprites: Sprites,
+    slopes: Slopes,
+    spec: SceneSpec,
+    steps: int,
+    side: int = 1,
+    window: Window | None = None,
+) -> tuple[Layers, Picture]:
+    """The same, and the picture that they make."""
     rows, columns = images.shape[2:]
     drawn = draw(sprites, layers, rows, columns, side)
     found = picture(images, drawn, layers.over, spec)
@@ -216,4 +229,4 @@ def polish(
         found = Picture(
             *(pick(better, n, o) for n, o in zip(other, found, strict=True))
         )
-    return layers
+    return layers, found

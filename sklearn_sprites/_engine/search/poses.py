@@ -81,8 +81,9 @@ def linear_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:
     """Pixels after :func:`to_frame`, (..., H, W, 2)."""
     matrix = to_frame(pose, sides)
     x, y = axes.x - pose[..., :1], axes.y - pose[..., 1:2]
-    across = x[..., None, :, None] * matrix[..., None, None, :, 0]
-    return across + y[..., :, None, None] * matrix[..., None, None, :, 1]
+    by_x = matrix[..., 0, None, None] * x[..., None, None, :]  # (..., 2, 1, W)
+    by_y = matrix[..., 1, None, None] * y[..., None, :, None]  # (..., 2, H, 1)
+    return (by_x + by_y).movedim(-3, -1)  # planes: sums run on contiguous memory
 
 
 def sprite_points(axes: Axes, pose: Tensor, sides: tuple[int, int]) -> Tensor:

@@ -19,12 +19,13 @@ from sklearn_sprites._engine.search.layers import (
     draw,
     is_false,
     no_layers,
+    ordered,
     pick,
     settle,
     worth,
 )
 from sklearn_sprites._engine.search.moments import Window, around_masks
-from sklearn_sprites._engine.search.polish import polish
+from sklearn_sprites._engine.search.polish import polished
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
     make_pose_searcher,
@@ -125,19 +126,16 @@ def sought(images: Tensor, searcher: Searcher, size: int | None = None) -> Found
 
 def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     """Polish layers at full resolution, and solve their colors and order."""
-    spec = searcher.spec
-    if searcher.fine is not None and spec.n_layers:
-        sprites, slopes = searcher.sprites, searcher.fine
-        layers = polish(
-            images,
-            layers,
-            sprites,
-            slopes,
-            spec,
-            POLISH_STEPS,
-            window=searcher.window,
+    spec, fine = searcher.spec, searcher.fine
+    if fine is not None and spec.n_layers:
+        sprites, window = searcher.sprites, searcher.window
+        layers, found = polished(
+            images, layers, sprites, fine, spec, POLISH_STEPS, window=window
         )
-    found = describe(images, layers, searcher)
+        drawn = torch.stack([found.ink, found.alpha], 2)
+        found = ordered(images, drawn, found, spec)
+    else:
+        found = describe(images, layers, searcher)
     nothing = torch.zeros_like(layers.on)
     return Found(layers._replace(over=found.over), found, nothing, nothing)
 
