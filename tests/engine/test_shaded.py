@@ -24,8 +24,9 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
-from sklearn_sprites._engine.search.posed import draft, tidied
+from sklearn_sprites._engine.search.posed import draft
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher, pruned
+from sklearn_sprites._engine.search.sketches import tidied
 from sklearn_sprites._engine.training.components import (
     Windows,
     alone,

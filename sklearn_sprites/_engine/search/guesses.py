@@ -25,7 +25,7 @@ from sklearn_sprites._engine.search.layers import (
 from sklearn_sprites._engine.search.polish import OPAQUE, contrasts, polish
 from sklearn_sprites._engine.search.posed import PoseSearcher
 from sklearn_sprites._engine.search.poses import widened
-from sklearn_sprites._engine.search.scene import Found, Searcher, finished, pruned
+from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
 
 DOUBT = 0.03  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
@@ -71,7 +71,7 @@ def exact(views: Tensor, guess: LayerGuess, searcher: Searcher, steps: int) -> F
     """
     layers, posed = guessed(views, guess, searcher), searcher.posed
     if posed is None:
-        return pruned(views, finished(views, layers, searcher), searcher)
+        return pruned(views, layers, searcher)
     small = coarse(views, posed.step)
     layers = _polished(small, layers, posed, min(steps, 1))
     other = guessed(views, guess, searcher, second=True)

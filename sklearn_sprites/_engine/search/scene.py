@@ -94,7 +94,8 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
 
 def find_layers(images: Tensor, searcher: Searcher, size: int | None = None) -> Found:
     """Search the layers of images, `size` at a time, and drop those that do not pay."""
-    return pruned(images, sought(images, searcher, size), searcher, size)
+    layers = sought(images, searcher, size).layers
+    return pruned(images, layers, searcher, size)
 
 
 def layers_found(
@@ -166,13 +167,13 @@ def describe(images: Tensor, layers: Layers, searcher: Searcher) -> Picture:
 
 
 def pruned(
-    images: Tensor, found: Found, searcher: Searcher, size: int | None = None
+    images: Tensor, layers: Layers, searcher: Searcher, size: int | None = None
 ) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first."""
     n, size = len(images), size or len(images)
 
     def judge(part: Tensor) -> Found:
-        return _judged(images[part], take(found.layers, part), searcher)
+        return _judged(images[part], take(layers, part), searcher)
 
     best = by_parts(judge, n, size, images.device)
     rows = torch.arange(n, device=images.device)
