@@ -34,6 +34,7 @@ from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
+    check_color,
     check_localizer,
     check_poses,
     check_selection,
@@ -112,9 +113,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ``"auto"``: translation on black, similarity over a plain ground, translation
         and scale over pictures. Images with a side below 4 pixels have only
         translations and no background.
-    color : {"auto", "gain", "flat"}, default="auto"
+    color : {"auto", "gain", "gain_bias", "flat"}, default="auto"
         What is solved for each layer: ``"gain"``, a factor per channel on the
-        sprite's shades of gray; ``"flat"``, one color, the sprite being a mask.
+        sprite's shades of gray; ``"gain_bias"``, a factor and what is added to it, so
+        that a sprite of two tones shows in any two colors, by search only; ``"flat"``,
+        one color, the sprite being a mask.
         ``"auto"``: flat colors over a plain ground, else gains.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
@@ -664,6 +667,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         search, regression, taught = check_localizer(
             self.localizer, self.order, self.n_backgrounds
         )
+        check_color(regression, taught, spec)
         check_poses(regression, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round

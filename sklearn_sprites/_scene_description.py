@@ -90,6 +90,18 @@ def check_localizer(
     return Search(), localizer, None
 
 
+def check_color(
+    localizer: Gradient | None, taught: Distilled | None, spec: SceneSpec
+) -> None:
+    """Refuse gains and biases where only a search can tell them."""
+    if spec.has_bias and (localizer is not None or taught is not None):
+        kind = type(localizer or taught).__name__.lower()
+        raise ValueError(
+            f"color='gain_bias' needs layers that are searched, but localizer={kind!r} "
+            "is a network; use localizer='search', or color='gain'."
+        )
+
+
 def check_poses(localizer: Gradient | None, spec: SceneSpec) -> None:
     """Refuse poses that a network trained together with the sprites cannot tell."""
     if localizer is not None and spec.has_affine:

@@ -24,6 +24,7 @@ QUICK = {**TWO, "localizer": BRIEF}
 CONFIGURATIONS = {
     "default": {},
     "over a background": {**QUICK, "n_backgrounds": 1},
+    "gains and biases": {**QUICK, "color": "gain_bias"},
     "affine": {**QUICK, "transformations": ("affine",)},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
     "flat colors": {**QUICK, "color": "flat"},

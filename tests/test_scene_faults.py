@@ -306,6 +306,13 @@ def test_p_bent_layers_without_search_are_refused(localizer, name):
         make_decomposition(transformations=(name,), localizer=localizer).fit(X)
 
 
+@pytest.mark.parametrize("localizer", ["regression", "attention", "distilled"])
+def test_p_biases_without_search_are_refused(localizer):
+    message = f"color='gain_bias' .* localizer='{localizer}' .* use localizer='search'"
+    with pytest.raises(ValueError, match=message):
+        make_decomposition(color="gain_bias", localizer=localizer).fit(X)
+
+
 @pytest.mark.parametrize("shape", [(2, 7, 7, 3), (3, 7, 7), (3, 6, 7, 4), (3, 147)])
 def test_p_given_sprites_of_another_shape(shape):
     with pytest.raises(ValueError, match=r"expects one of \(3, 7, 7, 3\)"):

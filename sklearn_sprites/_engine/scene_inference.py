@@ -28,7 +28,12 @@ from sklearn_sprites._engine.search.batches import BATCH, joined
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.improve import improved
-from sklearn_sprites._engine.search.layers import Layers, draw, layer_colors
+from sklearn_sprites._engine.search.layers import (
+    Layers,
+    draw,
+    layer_biases,
+    layer_colors,
+)
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
@@ -193,6 +198,8 @@ class ScenePredictor:
         on = sort(layers.on) > 0
         pose = sort(layers.pose) * on[..., None]
         gain = sort(layer_colors(picture, spec)) * on[..., None]
+        biases = layer_biases(picture, spec)
+        bias = np.zeros_like(gain) if biases is None else sort(biases) * on[..., None]
         over = np.take_along_axis(sort(layers.over), order.cpu().numpy()[:, None], 2)
         flat = (
             picture.colors[:, 0]
@@ -204,7 +211,7 @@ class ScenePredictor:
             sprite=np.where(on, sort(layers.sprite), -1),
             **pose_fields(pose),
             gain=gain,
-            bias=np.zeros_like(gain),
+            bias=bias,
             over=(over > 0) & on[:, :, None] & on[:, None],
             saves=sort(found.saves) * on,
             background=np.zeros(len(on), np.int64),

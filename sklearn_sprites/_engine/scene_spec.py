@@ -5,7 +5,7 @@ from typing import Any
 
 POSES = ("translation", "scale", "rotation")
 BENDS = ("affine", "projective")
-COLORS = ("flat", "gain")
+COLORS = ("flat", "gain", "gain_bias")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
 STANDS_FOR = {
@@ -24,7 +24,8 @@ class SceneSpec:
     "scale" and "rotation"; "similarity" stands for all three. "affine" adds a stretch
     and a shear to these, and "projective" a tilt to "affine". ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
-    "gain" a factor on a gray appearance. ``order``: who hides whom is "solve"d from
+    "gain" a factor on a gray appearance, "gain_bias" a factor and what is added to it.
+    ``order``: who hides whom is "solve"d from
     the overlaps, follows the layers' "depth", or is "predict"ed by a network.
     ``background_color``: "flat", a level per channel; "image", a picture; "gain", a
     picture times a smooth gain per image and channel. Without backgrounds, what lies
@@ -93,6 +94,21 @@ class SceneSpec:
         return 4 + 2 * self.has_affine + 2 * self.has_projective
 
     @property
+    def has_shades(self) -> bool:
+        """Whether sprites have an appearance beside their mask."""
+        return self.color != "flat"
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a color is added to what the appearance is multiplied by."""
+        return self.color == "gain_bias"
+
+    @property
+    def is_shaded(self) -> bool:
+        """Whether masks and appearances are learned apart from each other."""
+        return self.has_bias or (bool(self.n_backgrounds) and self.color == "gain")
+
+    @property
     def has_level(self) -> bool:
         """Whether a level of the background is solved with the colors of layers."""
         return bool(self.n_backgrounds) and self.background_color == "flat"
@@ -129,7 +145,8 @@ class SceneSpec:
     @property
     def is_additive(self) -> bool:
         """Whether shifted sprites on black are found by exact correlation."""
-        return self.transformations == ("translation",) and not self.n_backgrounds
+        is_shifted = self.transformations == ("translation",)
+        return is_shifted and not self.n_backgrounds and not self.has_bias
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary that survives a round trip through JSON."""

@@ -45,11 +45,16 @@ def flat(maps: Tensor) -> Tensor:
     return F.pad(row, (0, missing)) if missing else row.contiguous()
 
 
-def solve_planes(planes: Tensor, target: Tensor) -> Tensor:
-    """Colors (B, R, C) whose sum over planes comes closest to target (B, C, H, W)."""
+def solve_planes(
+    planes: Tensor, target: Tensor, ridge: Tensor | float = RIDGE
+) -> Tensor:
+    """Colors (B, R, C) whose sum over planes comes closest to target (B, C, H, W).
+
+    `ridge`, one number or (R,), pulls colors to zero.
+    """
     a = flat(planes)
     gram = a @ a.transpose(1, 2)
-    gram = gram + RIDGE * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+    gram = gram + ridge * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
     right = a @ flat(target).transpose(1, 2)  # (B, R, C)
     return solve_columns(gram, right) if a.shape[1] else right
 
@@ -61,16 +66,25 @@ def compose(planes: Tensor, colors: Tensor) -> Tensor:
     return mixed[..., : rows * columns].unflatten(2, (rows, columns))
 
 
-def solve_order(alpha: Tensor, ink: Tensor, colors: Tensor, target: Tensor) -> Tensor:
+def solve_order(
+    alpha: Tensor,
+    ink: Tensor,
+    colors: Tensor,
+    target: Tensor,
+    biases: Tensor | None = None,
+) -> Tensor:
     """In each overlap, the layer that explains the image better is on top, (B, L, L).
 
-    Where two are equally good, the later one is. `colors` (B, L, C).
+    Where two are equally good, the later one is. `colors` and `biases` (B, L, C).
     """
     mask = flat(alpha)
     shade = flat(ink / alpha.clamp_min(FAINT))  # (B, L, P)
     error = torch.zeros_like(mask)
     for c, channel in enumerate(flat(target).unbind(1)):
-        error += (channel[:, None] - shade * colors[..., c, None]).square()
+        left = channel[:, None] - shade * colors[..., c, None]
+        if biases is not None:
+            left = left - biases[..., c, None]
+        error += left.square()
     return order_by_errors(mask, error)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.ops.correlation import Filters, make_filters
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.biases import contrast_filters
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.poses import pixel_centers, to_frame
 
@@ -34,6 +35,7 @@ class Bank(NamedTuple):
     mean_ink: Filters
     mean_power: Filters
     mean_area: Tensor
+    contrast: tuple[Tensor, Tensor] | None  # filters and powers where there are biases
     tile: int
     pool: int  # side, in coarse pixels, of those in which places are sought
 
@@ -77,6 +79,9 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
         ]
     )
     ink, alpha = F.avg_pool2d(drawn, step).unbind(1)
+    contrast = None
+    if spec.has_bias:
+        contrast, ink = contrast_filters(ink, alpha), alpha
     power = ink.square() / alpha.clamp_min(1e-3) if spec.color == "gain" else alpha
     pool = 2 if coarse_step(spec) == 1 and is_large(spec) else 1
     rows = -(-spec.height // (step * pool))
@@ -99,6 +104,7 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
         make_filters(mean(ink), rows, columns),
         make_filters(mean(power), rows, columns),
         mean(alpha).sum((1, 2)),
+        contrast,
         tile,
         pool,
     )

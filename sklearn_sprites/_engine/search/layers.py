@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.layers import (
+    RIDGE,
     clear_share,
     compose,
     free_share,
@@ -19,6 +20,7 @@ from sklearn_sprites._engine.search.poses import place
 MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
 NOTICEABLE = 1e-5  # squared error of a pixel
 MATTERS = 0.1  # the same, over pictures, relative to a pixel's difference from them
+PLAIN = 0.1  # squared pixels of contrast that a gain of zero is worth where biases help
 FAINT = 2.5e-3  # squared error per channel that light on the ground may explain
 HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 
@@ -80,9 +82,10 @@ class Picture(NamedTuple):
     """What layers look like.
 
     ``alpha`` and ``ink`` (B, L, H, W), zero for empty layers; ``planes`` (B, R, H, W)
-    that ``colors`` (B, R, C) multiply, the background's first where there is one;
-    ``image`` (B, C, H, W); ``error`` (B,), squared, summed over the image, and over
-    pictures the price of pixels that are covered though they look like the ground.
+    that ``colors`` (B, R, C) multiply, the background's first where there is one, then
+    the gains of layers, then their biases; ``image`` (B, C, H, W); ``error`` (B,),
+    squared, summed over the image, and over pictures the price of pixels that are
+    covered though they look like the ground.
     """
 
     alpha: Tensor
@@ -126,14 +129,17 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     `images` are views, see :mod:`~sklearn_sprites._engine.search.ground`.
     """
     ink, alpha = drawn.unbind(2)
-    planes = free_share(alpha, over) * ink
+    free = free_share(alpha, over)
+    planes = free * ink
+    if spec.has_bias:
+        planes = torch.cat([planes, free * alpha], 1)
     target = image_of(images, spec)
     if spec.has_level:
         planes = torch.cat([clear_share(alpha), planes], 1)
     if spec.has_picture:
         behind = clear_share(alpha) * ground_of(images, spec)
         target = target - behind
-    colors = solve_planes(planes, target)
+    colors = solve_planes(planes, target, ridge_of(planes, ink.shape[1], spec))
     if spec.color == "gain":
         first = 1 if spec.has_level else 0
         gains = colors[:, first:].clamp(0, HIGHEST_GAIN)
@@ -147,6 +153,19 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     return Picture(alpha, ink, over, planes, colors, image, error)
 
 
+def ridge_of(planes: Tensor, n_layers: int, spec: SceneSpec) -> Tensor | float:
+    """What pulls the colors of planes to zero.
+
+    Where little of an appearance is seen, gain and bias cannot be told apart.
+    """
+    if not spec.has_bias:
+        return RIDGE
+    ridge = planes.new_full((planes.shape[1],), RIDGE)
+    first = planes.shape[1] - 2 * n_layers
+    ridge[first : first + n_layers] = PLAIN
+    return ridge
+
+
 def blank_error(images: Tensor, spec: SceneSpec) -> Tensor:
     """Squared error (B,) without any layer."""
     empty = images.new_zeros((len(images), 0, 2, *images.shape[2:]))
@@ -154,8 +173,14 @@ def blank_error(images: Tensor, spec: SceneSpec) -> Tensor:
 
 
 def layer_colors(found: Picture, spec: SceneSpec) -> Tensor:
-    """Colors of the layers alone, (B, L, C)."""
-    return found.colors[:, 1:] if spec.has_level else found.colors
+    """Colors of the layers alone, (B, L, C); their gains if there are biases."""
+    colors = found.colors[:, 1:] if spec.has_level else found.colors
+    return colors.chunk(2, 1)[0] if spec.has_bias else colors
+
+
+def layer_biases(found: Picture, spec: SceneSpec) -> Tensor | None:
+    """What is added to layers, (B, L, C); None where nothing ever is."""
+    return found.colors[:, -found.alpha.shape[1] :] if spec.has_bias else None
 
 
 def settle(
@@ -173,7 +198,8 @@ def ordered(
         return best
     for _ in range(rounds):
         colors, target = layer_colors(best, spec), image_of(images, spec)
-        order = solve_order(best.alpha, best.ink, colors, target)
+        biases = layer_biases(best, spec)
+        order = solve_order(best.alpha, best.ink, colors, target, biases)
         if torch.equal(order, best.over):  # a sync, which often saves a picture
             break
         other = picture(images, drawn, order, spec)

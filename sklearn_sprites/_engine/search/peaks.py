@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import correlate
 from sklearn_sprites._engine.search.bank import Bank
+from sklearn_sprites._engine.search.biases import contrast_saving
 
 NEVER = -1e3  # savings of what may not be
 WINDOW = 5  # a peak is the largest in this many pixels squared
@@ -134,6 +135,8 @@ def try_poses(
     patches = windows.unfold(3, bank.tile, 1).unfold(4, bank.tile, 1)
     patches = patches.reshape(b, maps.shape[1], n * places, -1)
     saved = saving(*_compared(patches, bank), visible * bank.area)
+    if bank.contrast is not None:
+        saved = saved + contrast_saving(patches, *bank.contrast)
     saved = saved.view(b, n, places, k, per).permute(0, 1, 3, 2, 4)
     best, place = saved.reshape(b, n * k, places * per).max(2)
     best, kept = best.view(b, n, k).topk(min(count, n), 1)  # (B, count, K)

@@ -24,6 +24,7 @@ from sklearn_sprites._engine.search.layers import (
     Picture,
     Sprites,
     draw,
+    layer_biases,
     layer_colors,
     pick,
     picture,
@@ -68,8 +69,10 @@ def hidden_by(
     free = free_share(alpha, found.over)
     over = found.over[:, i, :, None, None]  # layers that i hides
     planes = free * ink * over
-    colors = layer_colors(found, spec)
+    colors, biases = layer_colors(found, spec), layer_biases(found, spec)
     behind = compose(planes, colors)
+    if biases is not None:
+        behind = behind + compose(free * alpha * over, biases)
     clear = (1 - alpha).prod(1, keepdim=True)
     if spec.has_level:
         behind = behind + clear * found.colors[:, 0, :, None, None]
@@ -84,9 +87,12 @@ def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tens
     It is ``weights @ planes``, times how free layers are, which is returned too.
     """
     free = free_share(found.alpha, found.over)
-    colors = layer_colors(found, spec)
+    colors, biases = layer_colors(found, spec), layer_biases(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
     planes = free * found.ink
+    if biases is not None:
+        hidden = torch.cat([hidden, found.over[..., None] * biases[:, None]], 2)
+        planes = torch.cat([planes, free * found.alpha], 1)
     if spec.has_level:
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
@@ -135,6 +141,9 @@ def normal_step(
     drawn = draw_slopes(slopes, layers.sprite, layers.pose, axes)
     left = flat(image_of(images, spec) - found.image)[:, None]  # (B, 1, C, P)
     free, behind = contrasts(images, found, spec)
+    biases = layer_biases(found, spec)
+    if biases is not None:  # a mask brings its bias, and takes away what is behind
+        behind = behind - biases[..., None] * free[:, :, None]
     shown = layer_colors(found, spec)[..., None] * free[:, :, None]
     missing = -(rows * columns) % LINE
     by_alpha = F.pad(drawn.alpha_jacobian, (0, missing))

@@ -64,7 +64,7 @@ def make_pose_searcher(
     step, grid = step or coarse_step(spec), sprites.on_grid()
     slopes = make_slopes(grid, spec, search, step)
     alpha = slopes.planes[:, 0]
-    ink = slopes.planes[:, 3] if spec.color == "gain" else alpha
+    ink = slopes.planes[:, 3] if spec.has_shades else alpha
     soft = Sprites(torch.stack([ink, alpha], 1))
     bank = make_bank(grid, spec, search, step)
     drawn = soft if step > 1 else sprites

@@ -17,6 +17,7 @@ from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bends import STEPS, Slope, bend_rows, bounded
+from sklearn_sprites._engine.search.biases import explained_with_bias
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
 from sklearn_sprites._engine.search.poses import (
@@ -45,13 +46,14 @@ class Slopes(NamedTuple):
     active: tuple[int, ...]  # pose parameters that are free
     log_scales: tuple[float, float]
     is_cut: bool  # whether alpha leaves [0, 1]
+    has_bias: bool = False
 
 
 def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> Slopes:
     """Derivatives of sprites, blurred as coarse pixels blur them."""
     if step > 1:
         sprites = sprites.on_grid()
-    planes = sprites.planes if spec.color == "gain" else sprites.planes[:, -1:]
+    planes = sprites.planes if spec.has_shades else sprites.planes[:, -1:]
     if step > 1:
         planes = F.avg_pool2d(F.pad(planes, (1,) * 4, mode="replicate"), 3, 1)
     h, w = planes.shape[-2:]
@@ -69,6 +71,7 @@ def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) ->
         active,
         (math.log(low), math.log(high)),
         not torch.equal(alpha, sprites.alpha),
+        spec.has_bias,
     )
 
 
@@ -217,24 +220,18 @@ def refine(
     """Improve poses; `saves` becomes the robust error saved, in coarse pixels."""
     sprite, pose = candidates.sprite, candidates.pose
     views = cut_views(scene, pose, side, step)
-    rr, rb, bb = products(views.both)
-    before = robust(rr, last_scale)
+    sums = products(views.both)
+    before = robust(sums[0], last_scale)
     weight, best = views.free, torch.full_like(candidates.saves, NEVER)
     kept = pose
     for turn in range(steps + 1):
         drawn = draw_slopes(slopes, sprite, pose, views.axes)
-        alpha, ink = drawn.alpha, drawn.ink
-        color, cr, cb = solved(views.both, alpha, ink, weight)
-        cc = color.square().sum(2, keepdim=True)
-        # what is left is r + alpha b - ink c
-        left_c, left_b = cr + alpha * cb - ink * cc, rb + alpha * bb - ink * cb
-        error = rr + alpha * (rb + left_b) - ink * (cr + left_c)
-        error = error.clamp_min(0)
+        error, terms = explained(views.both, sums, drawn, weight, slopes.has_bias)
         saved = (views.free * (before - robust(error, last_scale))).sum(2)
         if views.price is not None:
             saved = saved - (views.price * alpha).sum(2)
         least = visible * slopes.area[sprite] * (2 * pose[..., 2]).exp() / step**2
-        shown = (views.free * alpha).sum(2)
+        shown = (views.free * drawn.alpha).sum(2)
         better = (saved > best) & (shown >= least)
         best = torch.where(better, saved, best)
         kept = torch.where(better[..., None], pose, kept)
@@ -243,10 +240,30 @@ def refine(
         share = turn / max(steps - 1, 1)
         scale = FIRST_SCALE ** (1 - share) * last_scale**share
         weight = views.free / (1 + error / scale).square()
-        terms = Terms(*(weight * term for term in (cc, cb, bb, left_c, left_b)))
+        terms = Terms(*(weight * term for term in terms))
         matrix, right = normal_equations(drawn, terms)
         pose = stepped(pose, matrix, right, slopes)
     return Candidates(sprite, kept, best)
+
+
+def explained(
+    both: Tensor,
+    sums: tuple[Tensor, Tensor, Tensor],
+    drawn: Drawn,
+    weight: Tensor,
+    has_bias: bool = False,
+) -> tuple[Tensor, Terms]:
+    """What candidates leave in their best colors; `sums` are :func:`products`."""
+    alpha, ink, (rr, rb, bb) = drawn.alpha, drawn.ink, sums
+    if has_bias:
+        error, terms = explained_with_bias(both, alpha, ink, weight)
+        return error, Terms(*terms)
+    color, cr, cb = solved(both, alpha, ink, weight)
+    cc = color.square().sum(2, keepdim=True)
+    # what is left is r + alpha b - ink c
+    left_c, left_b = cr + alpha * cb - ink * cc, rb + alpha * bb - ink * cb
+    error = rr + alpha * (rb + left_b) - ink * (cr + left_c)
+    return error.clamp_min(0), Terms(cc, cb, bb, left_c, left_b)
 
 
 def products(both: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,9 @@ from sklearn_sprites._engine.training.scene_evidence import frame_points
 
 OPAQUE = 0.93  # quantile of a mask that is one
 SPREAD = 0.46  # root mean square distance from the center, in halves of a sprite
+HALF = 0.5  # opacity inside a mask
+BRIGHT = 0.95  # quantile of an appearance that is one
+NARROW = 0.02  # range of an appearance that is not widened
 ZOOM = (0.9, 1.1)  # in one round
 
 
@@ -40,6 +43,16 @@ def opaque(masks: Tensor) -> Tensor:
     """Masks (K, h, w) that are one inside."""
     top = masks.flatten(1).quantile(OPAQUE, 1).clamp_min(0.3)[:, None, None]
     return (masks / top).clamp(0, 1)
+
+
+def full_range(shade: Tensor, alpha: Tensor) -> Tensor:
+    """Appearances (K, h, w) from 0 to 1 inside masks: gains and biases do the rest."""
+    ends = []
+    for one, mask in zip(shade, alpha, strict=True):
+        inside = one[mask > HALF] if bool((mask > HALF).any()) else one.flatten()
+        ends.append(torch.stack([inside.quantile(1 - BRIGHT), inside.quantile(BRIGHT)]))
+    low, high = torch.stack(ends)[..., None, None].unbind(1)
+    return ((shade - low) / (high - low).clamp_min(NARROW)).clamp(0, 1)
 
 
 def without_holes(masks: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class GradientLearner:
     ) -> None:
         self.spec, self.settings, self.penalty = spec, settings, penalty
         self.draws, self.start = draws, start
-        self.is_shaded = bool(spec.n_backgrounds) and spec.color == "gain"
+        self.is_shaded = spec.is_shaded
         self._put(torch.zeros(0))
 
     def begin(self, images: Tensor) -> None:

@@ -116,7 +116,7 @@ def _learner(
         given = pooled(given, side)
     penalty = penalty / side**2
     solving: ShiftedLearner | PosedLearner | ShadedLearner
-    if spec.n_backgrounds and spec.color == "gain":
+    if spec.is_shaded:
         solving = ShadedLearner(inner, settings, penalty, draws, device, given)
     elif spec.is_additive:
         solving = ShiftedLearner(inner, settings, penalty, draws, device, given)

@@ -1,6 +1,7 @@
 """What images say about masks and appearances of sprites, with everything else fixed.
 
-A layer of tint g shows ``free (g a m + (1 - m) behind)``, with mask m and appearance a.
+A layer of tint g shows ``free (g a m + (1 - m) behind)``, with mask m and appearance a,
+and perhaps a bias times m.
 That is affine in m, and in a where m is known: both are least squares over all places
 where the sprite is shown, each sampled into the sprite's frame.
 """
@@ -13,7 +14,12 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
-from sklearn_sprites._engine.search.layers import Layers, Picture, layer_colors
+from sklearn_sprites._engine.search.layers import (
+    Layers,
+    Picture,
+    layer_biases,
+    layer_colors,
+)
 from sklearn_sprites._engine.search.polish import hidden_by
 from sklearn_sprites._engine.search.poses import place
 from sklearn_sprites._engine.training.scene_evidence import into_frame
@@ -53,6 +59,8 @@ def shaded_evidence(
 ) -> Evidence:
     """Evidence of a batch of views; `planes` (K, 2, h, w) are the sprites drawn."""
     images, colors = image_of(views, spec), layer_colors(found, spec)
+    biases = layer_biases(found, spec)
+    biases = torch.zeros_like(colors) if biases is None else biases
     rows, columns = images.shape[2:]
     sides = (planes.shape[2], planes.shape[3])
     shades = place(
@@ -63,11 +71,12 @@ def shaded_evidence(
     for i in range(spec.n_layers):
         free, behind = hidden_by(views, found, spec, i)
         tint, alpha = colors[:, i, :, None, None], found.alpha[:, i, None]
-        shown = (free * found.ink[:, i])[:, None] * tint
+        bias = free[:, None] * biases[:, i, :, None, None]
+        shown = (free * found.ink[:, i])[:, None] * tint + alpha * bias
         without = images - found.image + shown  # (1 - m) behind is still in the image
-        contrast = free[:, None] * tint * shades[:, i] - behind
+        contrast = free[:, None] * tint * shades[:, i] + bias - behind
         rest = without - alpha * behind
-        target, power = without, free[:, None] * alpha * tint
+        target, power = without - alpha * bias, free[:, None] * alpha * tint
         maps = [
             (rest * contrast).sum(1),
             contrast.square().sum(1),

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import PLAIN
 from sklearn_sprites._engine.training.components import Windows
-from sklearn_sprites._engine.training.gauge import without_holes
+from sklearn_sprites._engine.training.gauge import full_range, without_holes
 from sklearn_sprites._engine.training.pose_kmeans import pose_grids
 
 RESTARTS = 8
@@ -30,11 +31,15 @@ RIDGE = 1e-2
 
 
 class Seen(NamedTuple):
-    """Windows less their ground (n, C, P), the ground (n, C, P), energies (n,)."""
+    """Windows less their ground (n, C, P), the ground (n, C, P), energies (n,).
+
+    And whether a bias belongs to the tint of a sprite.
+    """
 
     change: Tensor
     ground: Tensor
     energy: Tensor
+    has_bias: bool = False
 
 
 class Fit(NamedTuple):
@@ -44,11 +49,12 @@ class Fit(NamedTuple):
     pose: Tensor
 
 
-def seen_alone(windows: Windows) -> Seen:
+def seen_alone(windows: Windows, has_bias: bool = False) -> Seen:
     """Windows without what surrounds their object."""
     near = F.max_pool2d(windows.mask[:, None], 3, 1, 1)
     change = (near * (windows.image - windows.ground)).flatten(2)
-    return Seen(change, windows.ground.flatten(2), change.square().sum((1, 2)))
+    energy = change.square().sum((1, 2))
+    return Seen(change, windows.ground.flatten(2), energy, has_bias)
 
 
 def fit_windows(seen: Seen, sprites: Tensor, there: Tensor) -> Fit:
@@ -73,49 +79,98 @@ def fit_windows(seen: Seen, sprites: Tensor, there: Tensor) -> Fit:
         seen.change.unbind(1), seen.ground.unbind(1), strict=True
     ):
         along = change @ ink.T + ground @ (alpha * ink).T
-        explained += along.clamp_min(0).square()
-    left = left - explained / (ink.square().sum(1) + RIDGE)
+        if seen.has_bias:
+            level = change @ alpha.T + ground @ alpha.square().T
+            explained += explained_by_both(along, level, ink, alpha)
+        else:
+            explained += along.clamp_min(0).square()
+    power = 1.0 if seen.has_bias else ink.square().sum(1) + RIDGE
+    left = left - explained / power
     return Fit(*left.view(-1, k, p).clamp_min(0).min(2))
 
 
-def solve_sprite(change: Tensor, ground: Tensor, weight: Tensor, old: Tensor) -> Tensor:
+def explained_by_both(
+    along: Tensor, level: Tensor, ink: Tensor, alpha: Tensor
+) -> Tensor:
+    """What ink and mask (F, P) explain, by products (n, F) of windows with each."""
+    inks, masks = ink.square().sum(1) + PLAIN, alpha.square().sum(1) + RIDGE
+    mixed = (ink * alpha).sum(1)
+    both = along.square() * masks - 2 * along * level * mixed + level.square() * inks
+    return both / (inks * masks - mixed.square())
+
+
+def solve_tints(
+    target: Tensor, ink: Tensor, alpha: Tensor, has_bias: bool
+) -> tuple[Tensor, Tensor]:
+    """Gains and biases (n, C, 1, 1) in which a sprite comes closest to windows."""
+    along, inks = (target * ink).sum((2, 3)), ink.square().sum()
+    if not has_bias:
+        tint = (along / (inks + RIDGE)).clamp_min(0)[..., None, None]
+        return tint, torch.zeros_like(tint)
+    level, masks = (target * alpha).sum((2, 3)), alpha.square().sum() + RIDGE
+    inks, mixed = inks + PLAIN, (ink * alpha).sum()
+    det = inks * masks - mixed.square()
+    tint, bias = along * masks - level * mixed, level * inks - along * mixed
+    return (tint / det)[..., None, None], (bias / det)[..., None, None]
+
+
+def solve_sprite(
+    change: Tensor, ground: Tensor, weight: Tensor, old: Tensor, has_bias: bool = False
+) -> Tensor:
     """Ink and mask (2, h, w) of least squares over windows (n, C, h, w), weighted."""
     ink, alpha = old.unbind(0)
     shade = ink / alpha.clamp_min(0.05)
     weight = (weight / weight.mean())[:, None, None, None]
     for _ in range(INNER):
         target = change + alpha * ground
-        tint = (target * ink).sum((2, 3)) / (ink.square().sum() + RIDGE)
-        tint = tint.clamp_min(0)[..., None, None]
-        contrast = tint * shade - ground
+        tint, bias = solve_tints(target, ink, alpha, has_bias)
+        contrast = tint * shade + bias - ground
         top = (weight * change * contrast).sum((0, 1))
         alpha = top / ((weight * contrast.square()).sum((0, 1)) + RIDGE)
         alpha = without_holes(alpha.clamp(0, 1)[None])[0]
-        target = change + alpha * ground
+        target = change + alpha * (ground - bias)
         top = (weight * target * tint).sum((0, 1)) * alpha
         power = (weight * tint.square()).sum() * alpha.square()
-        shade = (top / (power + RIDGE)).clamp_min(0)
-        brightest = (shade * alpha).flatten().quantile(BRIGHTEST).clamp_min(0.1)
-        shade = (shade / brightest).clamp(max=1)
+        shade = top / (power + RIDGE)
+        if has_bias:
+            shade = full_range(shade[None], alpha[None])[0]
+        else:
+            shade = shade.clamp_min(0)
+            brightest = (shade * alpha).flatten().quantile(BRIGHTEST).clamp_min(0.1)
+            shade = (shade / brightest).clamp(max=1)
         ink = shade * alpha
     return torch.stack([ink, alpha])
 
 
-def from_windows(windows: Windows) -> Tensor:
+def from_windows(windows: Windows, has_bias: bool = False) -> Tensor:
     """Sprites (n, 2, h, w) that look as single windows do."""
     gray = windows.image.mean(1)
+    if has_bias:
+        shade = full_range(most_varied(windows), windows.mask)
+        return torch.stack([shade * windows.mask, windows.mask], 1)
     top = (gray * windows.mask).flatten(1).quantile(BRIGHTEST, 1)
     shade = (gray / top.clamp_min(1e-3)[:, None, None]).clamp(0, 1)
     return torch.stack([shade * windows.mask, windows.mask], 1)
+
+
+def most_varied(windows: Windows) -> Tensor:
+    """The channel of each window that varies most inside its mask, (n, h, w)."""
+    weight = windows.mask[:, None] / windows.mask.sum((1, 2)).clamp_min(1).view(
+        -1, 1, 1, 1
+    )
+    mean = (weight * windows.image).sum((2, 3), keepdim=True)
+    spread = (weight * (windows.image - mean).square()).sum((2, 3))
+    return windows.image[torch.arange(len(spread)), spread.argmax(1)]
 
 
 def shaded_kmeans(
     windows: Windows, k: int, spec: SceneSpec, draws: torch.Generator
 ) -> Tensor:
     """K sprites (K, 2, h, w), ink and mask, the best of some starts."""
-    seen = seen_alone(windows)
+    seen = seen_alone(windows, spec.has_bias)
     there, back = pose_grids(spec, windows.mask)
-    best, least = from_windows(windows.take(torch.zeros(k).long())), math.inf
+    first = windows.take(torch.zeros(k).long())
+    best, least = from_windows(first, spec.has_bias), math.inf
     for _ in range(RESTARTS if len(windows) > k else 1):
         sprites = _seeds(windows, seen, k, there, draws)
         for _ in range(ROUNDS):
@@ -153,7 +208,7 @@ def _solved(
         maps = torch.cat([seen.change[mine], seen.ground[mine]], 1).unflatten(2, sides)
         maps = F.grid_sample(maps, turned[mine], align_corners=False)
         change, ground = maps.chunk(2, 1)
-        solved.append(solve_sprite(change, ground, weight[mine], old))
+        solved.append(solve_sprite(change, ground, weight[mine], old, seen.has_bias))
     return torch.stack(solved)
 
 
@@ -165,13 +220,14 @@ def _seeds(
     chosen = [int(torch.randint(len(windows), (1,), generator=draws))]
     nearest = torch.full_like(weight, math.inf)
     while True:
-        last = from_windows(windows.take(torch.tensor(chosen[-1:])))
+        last = from_windows(windows.take(torch.tensor(chosen[-1:])), seen.has_bias)
         nearest = torch.minimum(nearest, fit_windows(seen, last, there).error[:, 0])
         if len(chosen) == k:
-            return from_windows(windows.take(torch.tensor(chosen)))
+            return from_windows(windows.take(torch.tensor(chosen)), seen.has_bias)
         chance = (nearest * weight).double().cpu() + 1e-12
         count = min(TRIES, len(windows))
         tried = torch.multinomial(chance, count, generator=draws)
-        each = fit_windows(seen, from_windows(windows.take(tried)), there).error
+        sprites = from_windows(windows.take(tried), seen.has_bias)
+        each = fit_windows(seen, sprites, there).error
         totals = (torch.minimum(each, nearest[:, None]) * weight[:, None]).sum(0)
         chosen.append(int(tried[totals.argmin()]))

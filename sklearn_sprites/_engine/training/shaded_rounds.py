@@ -16,6 +16,7 @@ from sklearn_sprites._engine.search.sprites import published, received
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.gauge import (
     Bends,
+    full_range,
     gauge_grid,
     opaque,
     sharpened,
@@ -108,7 +109,9 @@ class ShadedLearner:
         alpha = (sums[:, 0] + PRIOR * alpha) / (sums[:, 1] + PRIOR)
         shade = (sums[:, 2] + PRIOR * shade) / (sums[:, 3] + PRIOR)
         alpha = without_holes(alpha.clamp(0, 1))
-        planes = torch.stack([shade.clamp_min(0) * alpha, alpha], 1)
+        if not self.spec.has_bias:
+            shade = shade.clamp_min(0)
+        planes = torch.stack([shade * alpha, alpha], 1)
         planes = standard(planes, self.spec, bend)
         return sharpest(planes, examples, self.spec)
 
@@ -124,6 +127,8 @@ def standard(planes: Tensor, spec: SceneSpec, bend: Tensor | None = None) -> Ten
     maps = torch.stack([shade * alpha, alpha], 1)
     maps = F.grid_sample(maps, gauge_grid(alpha, spec, bend), align_corners=False)
     ink, alpha = maps.unbind(1)
+    if spec.has_bias:
+        return torch.stack([full_range(appearance(maps), alpha) * alpha, alpha], 1)
     top = ink.flatten(1).quantile(BRIGHTEST, 1).clamp_min(0.05)[:, None, None]
     ink = torch.minimum(ink / top, alpha)
     return torch.stack([ink, alpha], 1)
