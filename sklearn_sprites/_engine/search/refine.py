@@ -17,7 +17,7 @@ from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bends import STEPS, Slope, bend_rows, bounded
-from sklearn_sprites._engine.search.biases import explained_with_bias
+from sklearn_sprites._engine.search.explained import Terms, explained, products
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
 from sklearn_sprites._engine.search.poses import (
@@ -163,20 +163,6 @@ def robust(error: Tensor, scale: float) -> Tensor:
     return error / (1 + error / scale)
 
 
-class Terms(NamedTuple):
-    """Products over channels, (B, N, P), of what a change of a layer's pose does.
-
-    With ink I and alpha A, a layer shows ``c I`` before ``(1 - A) b``, in colors c
-    before b; r is what is left of the image: ``cc`` is c . c, ``cr`` is c . r, ...
-    """
-
-    cc: Tensor
-    cb: Tensor
-    bb: Tensor
-    cr: Tensor
-    br: Tensor
-
-
 def mask_equations(
     jacobian: Tensor, strength: Tensor, pull: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -226,10 +212,12 @@ def refine(
     kept = pose
     for turn in range(steps + 1):
         drawn = draw_slopes(slopes, sprite, pose, views.axes)
-        error, terms = explained(views.both, sums, drawn, weight, slopes.has_bias)
+        error, terms = explained(
+            views.both, sums, drawn.alpha, drawn.ink, weight, slopes.has_bias
+        )
         saved = (views.free * (before - robust(error, last_scale))).sum(2)
         if views.price is not None:
-            saved = saved - (views.price * alpha).sum(2)
+            saved = saved - (views.price * drawn.alpha).sum(2)
         least = visible * slopes.area[sprite] * (2 * pose[..., 2]).exp() / step**2
         shown = (views.free * drawn.alpha).sum(2)
         better = (saved > best) & (shown >= least)
@@ -244,47 +232,6 @@ def refine(
         matrix, right = normal_equations(drawn, terms)
         pose = stepped(pose, matrix, right, slopes)
     return Candidates(sprite, kept, best)
-
-
-def explained(
-    both: Tensor,
-    sums: tuple[Tensor, Tensor, Tensor],
-    drawn: Drawn,
-    weight: Tensor,
-    has_bias: bool = False,
-) -> tuple[Tensor, Terms]:
-    """What candidates leave in their best colors; `sums` are :func:`products`."""
-    alpha, ink, (rr, rb, bb) = drawn.alpha, drawn.ink, sums
-    if has_bias:
-        error, terms = explained_with_bias(both, alpha, ink, weight)
-        return error, Terms(*terms)
-    color, cr, cb = solved(both, alpha, ink, weight)
-    cc = color.square().sum(2, keepdim=True)
-    # what is left is r + alpha b - ink c
-    left_c, left_b = cr + alpha * cb - ink * cc, rb + alpha * bb - ink * cb
-    error = rr + alpha * (rb + left_b) - ink * (cr + left_c)
-    return error.clamp_min(0), Terms(cc, cb, bb, left_c, left_b)
-
-
-def products(both: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Over channels: of the residual with itself, with what is below, of the latter."""
-    r, b = both.chunk(2, 2)
-    return r.square().sum(2), (r * b).sum(2), b.square().sum(2)
-
-
-def solved(
-    both: Tensor, alpha: Tensor, ink: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Colors (B, N, C) that explain most, times the residual and what is below."""
-    heavy = weight * ink
-    parts = torch.stack([heavy, heavy * alpha], 2) @ both.transpose(2, 3)
-    r, b = parts.chunk(2, 3)
-    power = (heavy * ink).sum(2).clamp_min(1e-3)
-    color = (r[:, :, 0] + b[:, :, 1]) / power[..., None]
-    nothing = torch.zeros_like(color)
-    pairs = torch.cat([color, nothing, nothing, color], 2).unflatten(2, (2, -1))
-    cr, cb = (pairs @ both).unbind(2)
-    return color, cr, cb
 
 
 def stepped(
