@@ -137,6 +137,20 @@ def test_features_are_the_record_in_columns(fitted):
     assert (seen[found.shown] > 0.2).all()
 
 
+def test_a_deformed_layer_is_drawn_wider_and_less_high(fitted):
+    """Also by a model whose own layers are only moved."""
+    found = fitted.decompose(X).replace(x=8.0, y=8.0)
+    sides = []
+    for each in (found, found.deform(0, stretch=1.5)):
+        masks = fitted.render(each.keep(0), "masks")[:, 0]
+        y, x = np.mgrid[:16, :16] - 7.5
+        mass = masks.sum((1, 2)) + 1e-9
+        sides.append([(masks * axis**2).sum((1, 2)) / mass for axis in (x, y)])
+    (wide, high), (wider, lower) = np.array(sides)[:, :, found.shown[:, 0]]
+    assert (wider > 1.5 * wide).all()
+    assert (lower < 0.7 * high).all()
+
+
 def test_features_of_empty_layers(fitted):
     one = np.zeros_like(X[:1])
     one[0, 3:8, 3:8] = X[0].max() * np.eye(5)[..., None]

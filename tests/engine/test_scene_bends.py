@@ -5,8 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from sklearn_sprites._engine.models.scene_network import LayerGuess
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.layers import (
     Sprites,
     draw,
@@ -250,3 +252,20 @@ def test_sprites_take_over_how_their_layers_are_bent_on_average(name):
     torch.testing.assert_close(new, old, rtol=0, atol=0.35)
     assert float((new - old).abs().mean()) < 0.03
     assert float((gauged(masks, spec) - old).abs().mean()) > 0.08
+
+
+@NAMES
+def test_similarities_that_a_network_guesses_are_bent_by_polishing(name):
+    spec, images, layers = planted(name)
+    searcher = make_searcher(spec, Search(), 0.2, letters())
+    pose = layers.pose[:, :, None, :4].expand(-1, -1, 2, -1)
+    logits = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]).expand(12, -1, -1)
+    guess = LayerGuess(pose, logits)
+    errors = [
+        exact(images, guess, searcher, steps).picture.error.median() for steps in (0, 8)
+    ]
+    found = exact(images, guess, searcher, 8).layers
+    there = image_points(CORNERS, found.pose, (16, 16))
+    apart = (there - image_points(CORNERS, layers.pose, (16, 16))).norm(dim=3).mean(2)
+    assert float(errors[1]) < 0.1 * float(errors[0])
+    assert float(apart.median()) < 0.3
