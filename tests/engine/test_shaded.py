@@ -25,7 +25,12 @@ from sklearn_sprites._engine.search.layers import (
 )
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
 from sklearn_sprites._engine.search.posed import draft
-from sklearn_sprites._engine.search.scene import find_layers, make_searcher, pruned
+from sklearn_sprites._engine.search.scene import (
+    find_layers,
+    make_searcher,
+    pruned,
+    sought,
+)
 from sklearn_sprites._engine.search.sketches import tidied
 from sklearn_sprites._engine.training.components import (
     Windows,
@@ -350,3 +355,15 @@ def test_a_large_false_layer_does_not_take_along_what_it_hides():
     assert found.layers.on.tolist() == [[1, 0]]
     start = draft(views, wrong, searcher.posed)
     assert tidied(views, start, searcher.posed).layers.on.tolist() == [[1, 0]]
+
+
+def test_layers_do_not_depend_on_how_many_images_are_searched():
+    images, _ = shaded_scenes(5, seed=2)
+    views = views_of(images)
+    planes = torch.zeros(2, 2, 12, 12)
+    planes[:, :, 2:10, 2:10] = 1
+    searcher = make_searcher(SPEC, SEARCH, 0.3, Sprites(planes))
+    found = sought(views, searcher, 4).layers
+    alone = sought(views[:4], searcher, 4).layers
+    for every, some in zip(found, alone, strict=True):
+        assert torch.equal(every[:4], some)

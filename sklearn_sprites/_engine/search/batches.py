@@ -16,11 +16,13 @@ Record = TypeVar("Record", bound=tuple[Any, ...])
 
 
 def parts(rows: Tensor, size: int) -> list[Tensor]:
-    """Rows (n,) in batches of one `size`; the last is filled by repetition."""
-    whole = -(-len(rows) // size) * size
-    if whole > len(rows):
-        again = torch.arange(whole, device=rows.device) % max(len(rows), 1)
-        rows = rows[again]
+    """Rows (n,) in batches of one `size`; the last is filled with the last row.
+
+    So no row is in two batches: work on the first may be what the second would see.
+    """
+    missing = -len(rows) % size
+    if missing:
+        rows = torch.cat([rows, rows[-1:].expand(missing)])
     return list(rows.view(-1, size))
 
 
