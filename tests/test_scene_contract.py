@@ -110,10 +110,7 @@ OVER_BACKGROUNDS = {
 
 
 PAIRS = [(name, "auto") for name in sorted(OVER_BACKGROUNDS)]
-PAIRS += [
-    ("check_estimators_pickle", ("projective",)),
-    ("check_methods_subset_invariance", ("affine",)),
-]
+PAIRS += [("check_estimators_pickle", ("projective",))]
 
 
 @pytest.mark.parametrize(("chosen", "poses"), PAIRS)

@@ -269,3 +269,15 @@ def test_similarities_that_a_network_guesses_are_bent_by_polishing(name):
     apart = (there - image_points(CORNERS, layers.pose, (16, 16))).norm(dim=3).mean(2)
     assert float(errors[1]) < 0.1 * float(errors[0])
     assert float(apart.median()) < 0.3
+
+
+@NAMES
+def test_bent_layers_depend_on_no_other_image(name):
+    spec, images, _ = planted(name, n=6)
+    searcher = make_searcher(spec, Search(), 0.2, letters())
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    together = find_layers(images, searcher)
+    shuffled = find_layers(images[order], searcher)
+    for one, other in zip(together.layers, shuffled.layers, strict=True):
+        assert torch.equal(one[order], other)
+    assert torch.equal(together.saves[order], shuffled.saves)
