@@ -41,9 +41,11 @@ from sklearn_sprites._engine.search.scene import (
     sought,
 )
 from sklearn_sprites._engine.search.sprites import pooled, received
+from sklearn_sprites._engine.workers import side_by_side
 
 GUESSED = 64  # images in a batch that a network looks at
-CHUNK = 16 * BATCH  # images whose layers are in memory at once
+CHUNK = 16 * BATCH  # images whose layers are in memory at once, on all cores
+LEAST = 64  # of these for a core: batches of what is searched again are then full
 
 
 class Guesser:
@@ -102,13 +104,24 @@ class ScenePredictor:
 
     def decompose(self, images: NDArray) -> LayerRecord:
         """The layers of images (n, C, H, W) float32, in model units."""
+        size = self._chunk(len(images))
+
+        def find(start: int) -> LayerRecord:
+            return self._find(images[start : start + size])
+
         with isolated(grad=False):
-            parts = [
-                self._find(images[start : start + CHUNK])
-                for start in range(0, max(len(images), 1), CHUNK)
-            ]
+            starts = range(0, max(len(images), 1), size)
+            parts = side_by_side(find, starts, self.device)
             whole = LayerRecord.concatenate(parts)
         return whole.take(slice(0, len(images)))
+
+    def _chunk(self, n: int) -> int:
+        """How many of n images are searched together: whole batches, for every core."""
+        if not self.device.startswith("cpu"):
+            return CHUNK
+        n_threads = torch.get_num_threads()
+        share = -(-n // (n_threads * self.size)) * self.size
+        return max(min(share, max(CHUNK // n_threads, LEAST)), self.size)
 
     def views(self, images: NDArray) -> Tensor:
         """Images as they are searched, (n, D, H', W'), on the CPU."""

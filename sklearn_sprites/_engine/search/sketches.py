@@ -39,7 +39,7 @@ def sketch(
         return draft(some, no_layers(some, searcher.spec), searcher)
 
     now = by_parts(begin, n, size, device)
-    blank = now.picture.error
+    blank = now.picture.error.clone()  # what is written to `now` is not to change it
     rows = torch.arange(n, device=device)
     for turn in range(sweeps):
         if turn:
