@@ -22,6 +22,8 @@ from sklearn_sprites._engine.search.posed import (
     replace_layer,
 )
 
+SETTLED = 0.3  # of the error of a poor image: less is not swept again
+
 
 def sketch(
     images: Tensor, searcher: PoseSearcher, sweeps: int, size: int | None = None
@@ -44,7 +46,8 @@ def sketch(
     for turn in range(sweeps):
         if turn:
             left = now.picture.error
-            rows = (left > searcher.search.poor * (blank - left)).nonzero()[:, 0]
+            limit = SETTLED * searcher.search.poor * (blank - left)
+            rows = (left > limit).nonzero()[:, 0]
         now = _swept(small, now, searcher, rows, size)
     return now
 
