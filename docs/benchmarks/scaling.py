@@ -109,6 +109,7 @@ def panel(axis, what: str, sizes: list[int], seconds: list[float]) -> None:
     axis.loglog(sizes, linear, "--", color="gray", label="linear")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    axis.tick_params(axis="y", which="minor", labelleft=False)
     axis.margins(0.12, 0.2)
     for size, value in zip(sizes, seconds, strict=True):
         axis.annotate(f"{value:.1f}", (size, value), (0, 6), textcoords="offset points")

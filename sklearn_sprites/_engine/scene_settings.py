@@ -160,7 +160,6 @@ def default_search(spec: SceneSpec) -> Search:
     """How layers are found if nothing else is asked for.
 
     Over pictures of a place, what is near is large and what is far is small.
-    What is far hardly shows in the error, so all images are swept again.
     """
     if not spec.has_picture:
         return Search()
@@ -171,7 +170,6 @@ def default_search(spec: SceneSpec) -> Search:
         refine_steps=3,
         restarts=0,
         replacements=0,
-        poor=0.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""All layers of images on coarse pixels: sweeps over layers, of images that need it."""
+"""All layers of images on coarse pixels: sweeps over layers."""
 
 import torch
 from torch import Tensor
@@ -22,16 +22,13 @@ from sklearn_sprites._engine.search.posed import (
     replace_layer,
 )
 
-SETTLED = 0.3  # of the error of a poor image: less is not swept again
-
 
 def sketch(
     images: Tensor, searcher: PoseSearcher, sweeps: int, size: int | None = None
 ) -> Draft:
     """All layers of images (B, C, H, W), sought on coarse pixels, `size` at a time.
 
-    What cannot change is left out: empty layers once nothing was found for one, and
-    from the second sweep on images that are explained well.
+    Empty layers are left out once nothing was found for one.
     """
     small = coarse(images, searcher.step)
     n, size, device = len(small), size or len(small), small.device
@@ -41,25 +38,18 @@ def sketch(
         return draft(some, no_layers(some, searcher.spec), searcher)
 
     now = by_parts(begin, n, size, device)
-    blank = now.picture.error.clone()  # what is written to `now` is not to change it
-    rows = torch.arange(n, device=device)
-    for turn in range(sweeps):
-        if turn:
-            left = now.picture.error
-            limit = SETTLED * searcher.search.poor * (blank - left)
-            rows = (left > limit).nonzero()[:, 0]
-        now = _swept(small, now, searcher, rows, size)
+    for _ in range(sweeps):
+        now = _swept(small, now, searcher, size)
     return now
 
 
-def _swept(
-    images: Tensor, now: Draft, searcher: PoseSearcher, rows: Tensor, size: int
-) -> Draft:
-    """Rows of images after a sweep; written to `now`."""
+def _swept(images: Tensor, now: Draft, searcher: PoseSearcher, size: int) -> Draft:
+    """After a sweep; written to `now`."""
+    rows = torch.arange(len(images), device=images.device)
     in_vain = torch.zeros_like(now.layers.on[:, 0]) > 0  # nothing for an empty layer
     for i in range(searcher.spec.n_layers):
         empty = now.layers.on[:, i] == 0
-        for part in parts(rows[~(empty & in_vain)[rows]], size):
+        for part in parts(rows[~(empty & in_vain)], size):
             old = take(now, part)
             new = replace_layer(images[part], old, torch.full_like(part, i), searcher)
             changed = draft_objective(new, searcher) < draft_objective(old, searcher)
