@@ -140,7 +140,6 @@ class ClusteringModel(nn.Module):
         description: Description,
         active: frozenset[str],
         noise: Tensor | None = None,
-        own: Tensor | None = None,
     ) -> Drawn:
         """Draw candidates.
 
@@ -151,9 +150,8 @@ class ClusteringModel(nn.Module):
         description : parameters predicted for the images.
         active : names of the transformations in use.
         noise : (1, 1, H, W) added to masks in training.
-        own : (m, D, H, W), sprites to be drawn in place of the model's.
         """
-        drawn = self.front(rows, sprites, description, own)
+        drawn = self.front(rows, sprites, description)
         target = images.index_select(0, rows)
         return self.finish(
             drawn, target, rows, sprites, behind, description, active, noise

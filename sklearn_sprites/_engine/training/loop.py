@@ -14,7 +14,7 @@ from sklearn_sprites._engine.training.ledger import Ledger
 MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
 SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
 FEW = 32  # images that every batch may have
-SHARE = 12  # a batch with more of them holds at most 1/SHARE of a set
+SHARE = 20  # a batch with more of them holds at most 1/SHARE of a set
 CHUNK = 512  # images looked at together, without gradient
 
 

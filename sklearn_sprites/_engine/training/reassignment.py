@@ -108,14 +108,21 @@ def _wishes(
     rows = torch.arange(len(index), device=index.device)
     own = model.sprites.detach()[owners].requires_grad_()  # one of its own per image
     with torch.enable_grad():
-        drawn = model.draw(images, rows, owners, behind, description, active, own=own)
+        front = model.front(rows, owners, description, own)
+    drawn = model.finish(
+        front.detach(), images, rows, owners, behind, description, active, None
+    )
     shown = 1 + drawn.color[..., :1, None]  # what a pixel of the sprite adds: its gain
-    shown = shown if drawn.alpha is None else shown * drawn.alpha.detach()
-    residual = weights * (images - drawn.image.detach())
-    right = torch.autograd.grad(drawn.image, own, residual, retain_graph=True)[0]
-    weight = torch.autograd.grad(drawn.image, own, weights * shown.expand_as(images))[0]
+    shown = shown if drawn.alpha is None else shown * drawn.alpha
+    residual = images - drawn.image
     channels = spec.channels
-    return right[:, :channels].flatten(2), weight[:, :channels].flatten(2).clamp_min(0)
+    found = []
+    for seen in (residual, shown.expand_as(images)):
+        cotangent = torch.zeros_like(front)
+        cotangent[:, :channels] = weights * shown * seen
+        (adjoint,) = torch.autograd.grad(front, own, cotangent, retain_graph=True)
+        found.append(adjoint[:, :channels].flatten(2))
+    return found[0], found[1].clamp_min(0)
 
 
 def _behind(
