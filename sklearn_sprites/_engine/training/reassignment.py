@@ -18,7 +18,7 @@ from sklearn_sprites._engine.training.splits import (
 )
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 
-LOOK, FAREWELL = 1000, 2000  # images that judge sprites: to be moved, and for good
+LOOK, FAREWELL = 1000, 1500  # images that judge sprites: to be moved, and for good
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
