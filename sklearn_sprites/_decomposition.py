@@ -36,7 +36,6 @@ from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
     check_localizer,
-    check_poses,
     check_selection,
     describe_scenes,
     given_scene_sprites,
@@ -108,8 +107,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
         ``"affine"`` for these with a stretch and a shear, ``"projective"`` for all of
-        it with a tilt. The last two not with :class:`Regression` or
-        :class:`Attention`.
+        it with a tilt.
         ``"auto"``: translation on black, similarity over a plain ground, translation
         and scale over pictures. Images with a side below 4 pixels have only
         translations and no background.
@@ -353,10 +351,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         -----
         Not as in the papers' code: a layer's scale stays within a factor of four of
         the first one, and its center in the image; the pose that a sprite adds to its
-        layer's is added to its numbers, and is a similarity for ``"clevr6"``, too, not
-        a homography; colors are not clipped after gain and bias; sprites are sampled
-        once, not twice; the encoder takes one step per batch, not seven or eight. See
-        :class:`Regression` for the rest.
+        layer's is added to its numbers, see :class:`Decomposition`, and its stretch,
+        shear and tilts are bounded; colors are not clipped after gain and bias; sprites
+        are sampled once, not twice; the encoder takes one step per batch, not seven or
+        eight. See :class:`Regression` for the rest.
 
         References
         ----------
@@ -668,7 +666,6 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             self.localizer, self.order, self.n_backgrounds
         )
         check_color(regression, taught, spec)
-        check_poses(regression, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(

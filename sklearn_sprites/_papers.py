@@ -50,7 +50,6 @@ PROJECTIVE = ("color", "projective")
 RICH = ("color", "projective", "thin_plate_spline")
 
 BORDER = "Outside of a sprite lies its border, not zeros."
-PROJECTIVE_POSES = "Sprites add similarities to the pose of a layer, not homographies."
 WINDOW = "Squared errors count the same in every pixel, without a Gaussian window."
 
 
@@ -172,11 +171,14 @@ def _scenes(
     mask_width: float,
     max_epochs: int,
     check: int,
-    *differs: str,
     background: str | float | None = None,
+    poses: str = "similarity",
     **regression: Any,
 ) -> Configuration:
-    """Several objects: DTI-Sprites. Sprites fill half of an image at first."""
+    """Several objects: DTI-Sprites. Sprites fill half of an image at first.
+
+    Where there is a background, sprites add `poses` to those of layers.
+    """
     is_layered = background is not None
     parameters = {
         "n_sprites": n_sprites,
@@ -184,7 +186,7 @@ def _scenes(
         "n_backgrounds": int(is_layered),
         "background": "image" if is_layered else "auto",
         "sprite_size": sprite_size,
-        "transformations": ("similarity",) if is_layered else ("translation", "scale"),
+        "transformations": (poses,) if is_layered else ("translation", "scale"),
         "color": "gain",
         "order": "predict" if is_layered else "depth",
         "localizer": Regression(
@@ -205,7 +207,7 @@ def _scenes(
         "max_rounds": max_epochs,
     }
     source = f"{DTI_SPRITES}; supplementary material, section C, official configuration"
-    return Configuration(source, parameters, differs)
+    return Configuration(source, parameters)
 
 
 SCENES: Mapping[str, Configuration] = MappingProxyType(
@@ -229,7 +231,7 @@ SCENES: Mapping[str, Configuration] = MappingProxyType(
         ),
         "clevr6": _scenes(
             *(6, 6, 128, 40, 10.0, 450, 250),
-            PROJECTIVE_POSES,
+            poses="projective",
             background="mean",
             encoder="resnet18",
             pool=2,

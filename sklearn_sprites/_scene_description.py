@@ -102,17 +102,6 @@ def check_color(
         )
 
 
-def check_poses(localizer: Gradient | None, spec: SceneSpec) -> None:
-    """Refuse poses that a network trained together with the sprites cannot tell."""
-    if localizer is not None and spec.has_affine:
-        kind = type(localizer).__name__.lower()
-        raise ValueError(
-            f"transformations={spec.transformations!r} holds 'affine', but localizer="
-            f"{kind!r} tells similarities; use localizer='search' or 'distilled', or "
-            "transformations=('similarity',)."
-        )
-
-
 def check_selection(localizer: Gradient | None, spec: SceneSpec) -> None:
     """Refuse to try more combinations of sprites than can be tried."""
     if not isinstance(localizer, Regression) or localizer.selection == "greedy":

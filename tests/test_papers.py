@@ -257,6 +257,11 @@ def test_scenes_are_configured_as_published(name):
         "n_layers": int(want["layers"]),
         "n_backgrounds": int(want["backgrounds"]),
         "sprite_size": int(want["size"]),
+        "transformations": {
+            "id": ("translation", "scale"),
+            "id-sim": ("similarity",),
+            "id-proj": ("projective",),
+        }[want["sprite_seq"]],
         "color": "gain",
         "order": {"fixed": "depth", "pred": "predict"}[want["occlusion"]],
         "init": ConstantSprites(0.9, float(want["mask"])),

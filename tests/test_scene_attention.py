@@ -28,12 +28,19 @@ LITTLE = Attention(n_features=8, batch_size=12)
 QUICK = {"localizer": LITTLE, "max_rounds": 2, "init": np.full((3, 7, 7, 3), 0.7)}
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["black", "level"])
+WAYS = {
+    "black": {},
+    "level": {"n_backgrounds": 1},
+    "affine": {"n_backgrounds": 1, "transformations": ("affine",)},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS.values(), ids=list(WAYS))
 def fitted(request):
     images = on_ground(X) if request.param else X
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return make_decomposition(**QUICK, n_backgrounds=request.param).fit(images)
+        return make_decomposition(**QUICK, **request.param).fit(images)
 
 
 def seen(model):

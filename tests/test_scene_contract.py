@@ -36,6 +36,12 @@ CONFIGURATIONS = {
         "localizer": Regression(batch_size=64),
         "init": ConstantSprites(),
     },
+    "projective regression": {
+        **TWO,
+        "localizer": Regression(batch_size=64, per_sprite=True),
+        "init": ConstantSprites(),
+        "transformations": ("projective",),
+    },
     "attention": {
         **TWO,
         "localizer": Attention(n_features=4, batch_size=64),

@@ -298,14 +298,6 @@ def test_p_unknown_transformations_list_the_valid_ones():
         make_decomposition(transformations=("spline",)).fit(X)
 
 
-@pytest.mark.parametrize("localizer", ["regression", "attention"])
-@pytest.mark.parametrize("name", ["affine", "projective"])
-def test_p_bent_layers_without_search_are_refused(localizer, name):
-    message = f"holds 'affine', but localizer='{localizer}' .* use localizer='search'"
-    with pytest.raises(ValueError, match=message):
-        make_decomposition(transformations=(name,), localizer=localizer).fit(X)
-
-
 @pytest.mark.parametrize("localizer", ["regression", "attention", "distilled"])
 def test_p_biases_without_search_are_refused(localizer):
     message = f"color='gain_bias' .* localizer='{localizer}' .* use localizer='search'"

@@ -33,6 +33,8 @@ OVER_A_PICTURE = {
         color="predict", per_sprite=True, joins=1, background="mean", batch_size=16
     ),
 }
+PROJECTIVE = {**OVER_A_PICTURE, "transformations": ("projective",)}
+WAYS = {"black": ON_BLACK, "all": OVER_A_PICTURE, "projective": PROJECTIVE}
 
 
 def make_regression(n_sprites=3, **params):
@@ -40,7 +42,7 @@ def make_regression(n_sprites=3, **params):
     return LayeredSpriteDecomposition(n_sprites, **params)
 
 
-@pytest.fixture(scope="module", params=[ON_BLACK, OVER_A_PICTURE], ids=["black", "all"])
+@pytest.fixture(scope="module", params=WAYS.values(), ids=list(WAYS))
 def fitted(request):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

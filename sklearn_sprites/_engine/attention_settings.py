@@ -26,8 +26,8 @@ class Attention:
     The way of AST-Seg [1]_, with sprites in place of its glimpses: convolutions give a
     map of features and one map of attention per layer. A layer is at the mean of all
     positions under its attention (soft-argmax), which moves with the image, and knows
-    the mean of the features there; a head tells how far from there, how large and how
-    turned it is. Which sprite it shows is selected by the error, colors are solved.
+    the mean of the features there; a head tells how far from there, how large, turned
+    and bent it is. Which sprite it shows is selected by the error, colors are solved.
     The network and the sprites take gradient steps on the squared error of the
     composite.
 

@@ -38,8 +38,8 @@ class Regression:
         Where the background is a picture, what it is at first: one color, the mean of
         100 images, or, ``None``, their median. Then it is learned.
     per_sprite : bool, default=False
-        Whether each sprite adds a pose of its own to that of the layer. Angles are then
-        the sprites' alone.
+        Whether each sprite adds a pose of its own to that of the layer. Angles,
+        stretch, shear and tilts are then the sprites' alone.
     joins : int, default=0
         With `per_sprite`, the number of epochs after which sprites do so.
     first_scale : float, default=1.0

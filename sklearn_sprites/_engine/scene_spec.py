@@ -5,6 +5,7 @@ from typing import Any
 
 POSES = ("translation", "scale", "rotation")
 BENDS = ("affine", "projective")
+BEND_BOUNDS = (0.6, 1.0, 0.3, 0.3)  # log-stretch, shear and tilts, from zero
 COLORS = ("flat", "gain", "gain_bias")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
@@ -92,6 +93,11 @@ class SceneSpec:
     def pose_size(self) -> int:
         """Numbers of a pose: of a similarity, an affine or a projective one."""
         return 4 + 2 * self.has_affine + 2 * self.has_projective
+
+    def without(self, *names: str) -> "SceneSpec":
+        """The same with fewer transformations; layers are always moved."""
+        kept = tuple(name for name in self.transformations if name not in names)
+        return replace(self, transformations=kept)
 
     @property
     def has_shades(self) -> bool:

@@ -14,7 +14,7 @@ from sklearn_sprites._engine.modules.layer_encoder import LayerEncoder
 from sklearn_sprites._engine.modules.maps import build_maps
 from sklearn_sprites._engine.modules.peaks import FINER, PeakMaps
 from sklearn_sprites._engine.scene_settings import Distilled, Gradient
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import BENDS, SceneSpec
 
 N_FEATURES = 64  # of a small network
 
@@ -49,10 +49,13 @@ def build_peaks(
     generator: torch.Generator,
     angles: int = 1,
 ) -> SceneNetwork:
-    """Layers at the peaks of one heat map; the network sees views of scenes."""
+    """Layers at the peaks of one heat map; the network sees views of scenes.
+
+    It tells similarities; what polishes them may bend them.
+    """
     maps = build_maps(features, n_cues(spec), FINER**2 + n_features, generator)
     localizer = PeakMaps(CuedMaps(maps, spec), spec.n_layers, n_features + FINER**2)
-    return SceneNetwork(spec, localizer, generator, angles)
+    return SceneNetwork(spec.without(*BENDS), localizer, generator, angles)
 
 
 def build_guesser(

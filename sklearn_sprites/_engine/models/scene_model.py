@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.scene_build import build_localizer
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
 from sklearn_sprites._engine.modules.heads import GroupedHead
-from sklearn_sprites._engine.modules.pose_head import PoseHead
+from sklearn_sprites._engine.modules.pose_head import SIMILARITY, PoseHead
 from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
 from sklearn_sprites._engine.scene_settings import Gradient
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, BENDS, SceneSpec
 
 RANGE = 4.0  # factor between the first scale and the largest, and the least
 LEAK = 0.01  # slope outside of bounds: what is there can be pulled back
@@ -27,7 +28,7 @@ FAR = 1e3  # pixels, or logarithms: farther away values are cut
 class Regressed(NamedTuple):
     """What the network says of B images.
 
-    ``pose`` (B, L, 1 or K, 4), as in ``search.layers.Layers``, the same for all sprites
+    ``pose`` (B, L, 1 or K, Q), as in ``search.layers.Layers``, the same for all sprites
     or for each; ``over`` (B, L, L) in [0, 1], how much layer i hides layer j; ``color``
     (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias of layers and background, or
     None where they are solved.
@@ -81,6 +82,7 @@ class SceneModel(nn.Module):
         latents = self.network.localizer(images)
         guess = self.network.guess(latents)
         pose, features = guess.pose, latents.features
+        pose = F.pad(pose, (0, self.spec.pose_size - pose.shape[-1]))
         if self.own is not None and with_own:
             pose = pose + self.own(features, torch.zeros_like(latents.place))
         color = behind = None
@@ -94,7 +96,7 @@ class SceneModel(nn.Module):
         )
 
     def _bounded(self, pose: Tensor) -> Tensor:
-        """Centers in the image and scales within a range, softly.
+        """Centers in the image, scales and bends within a range, softly.
 
         Otherwise layers that do harm at first shrink to nothing, or leave, for good.
         Poses are finite, as NaN would crash the sampler.
@@ -104,7 +106,10 @@ class SceneModel(nn.Module):
         x = _leaky(pose[..., 0], 0, spec.width)
         y = _leaky(pose[..., 1], 0, spec.height)
         log_scale = first + _leaky(pose[..., 2], -math.log(RANGE), math.log(RANGE))
-        return torch.stack([x, y, log_scale, pose[..., 3]], -1)
+        rigid = torch.stack([x, y, log_scale, pose[..., 3]], -1)
+        bend = pose[..., SIMILARITY:]
+        bound = pose.new_tensor(BEND_BOUNDS[: bend.shape[-1]])
+        return torch.cat([rigid, _bounded_on_both_sides(bend, bound)], -1)
 
     def _over(self, order: Tensor | None, pose: Tensor) -> Tensor:
         """Predicted order, or that of depth: later layers in front."""
@@ -132,16 +137,22 @@ def predicts_color(settings: Gradient) -> bool:
 
 def layer_spec(spec: SceneSpec, settings: Gradient) -> SceneSpec:
     """What layers regress for all sprites together."""
-    names = spec.transformations
     if settings.per_sprite:
-        names = tuple(name for name in names if name != "rotation")
-    return replace(spec, n_sprites=1, transformations=names)
+        spec = spec.without("rotation", *BENDS)
+    return replace(spec, n_sprites=1)
 
 
 def _leaky(x: Tensor, low: float, high: float) -> Tensor:
     """Clip to [low, high] but for a small slope outside."""
     inside = x.clamp(low, high)
     return inside + LEAK * (x - inside)
+
+
+def _bounded_on_both_sides(x: Tensor, bound: Tensor) -> Tensor:
+    """`x`, but outside of [-bound, bound] ever less; at most half as far again."""
+    inside = torch.minimum(torch.maximum(x, -bound), bound)
+    beyond = LEAK * (x - inside)
+    return inside + beyond / (1 + 2 * beyond.abs() / bound)
 
 
 def _gain_and_bias(predicted: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 class LayerGuess(NamedTuple):
     """What a network says about the layers of B images.
 
-    ``pose`` (B, L, K, 4), the pose of each layer under each sprite, as in
+    ``pose`` (B, L, K, Q), the pose of each layer under each sprite, as in
     ``search.layers.Layers``; ``logits`` (B, L, K + 1) of the sprite shown, the last of
     an empty layer; ``order`` (B, L, L), logits of layer i hiding layer j; ``colors``
     (B, L, K, C). None: not guessed; colors and order are then solved.

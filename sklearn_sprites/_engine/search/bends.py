@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.scene_spec import BEND_BOUNDS
 from sklearn_sprites._engine.search.poses import AFFINE, NEAREST, to_frame
 
 STEPS = (0.15, 0.2, 0.1, 0.1)  # largest ones of log-stretch, shear and tilts
-BOUNDS = (0.6, 1.0, 0.3, 0.3)  # how far these may be from zero
 
 
 class Slope(NamedTuple):
@@ -68,6 +68,6 @@ def affine_rows(
 
 def bounded(pose: Tensor) -> Tensor:
     """Poses (..., Q) no more stretched, sheared and tilted than is allowed."""
-    bound = pose.new_tensor(BOUNDS[: pose.shape[-1] - 4])
+    bound = pose.new_tensor(BEND_BOUNDS[: pose.shape[-1] - 4])
     bend = torch.minimum(torch.maximum(pose[..., 4:], -bound), bound)
     return torch.cat([pose[..., :4], bend], -1)

@@ -61,7 +61,7 @@ class Rule(NamedTuple):
 class Shown(NamedTuple):
     """The layers of B images: all that is needed to draw them.
 
-    ``choice`` (B, L), K where empty; ``pose`` (B, L, 4); ``over`` (B, L, L); ``color``
+    ``choice`` (B, L), K where empty; ``pose`` (B, L, Q); ``over`` (B, L, L); ``color``
     (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias.
     """
 
@@ -73,7 +73,7 @@ class Shown(NamedTuple):
 
 
 def draw_all(planes: Tensor, pose: Tensor, spec: SceneSpec) -> Tensor:
-    """All sprites (K, D, h, w) in all layers, (B, L, 1 or K, 4) to (B, L, K, D, P)."""
+    """All sprites (K, D, h, w) in all layers, (B, L, 1 or K, Q) to (B, L, K, D, P)."""
     b, n, own = pose.shape[:3]
     k, size = len(planes), (spec.height, spec.width)
     if own == 1:  # the same places for all sprites: one look-up, K times the planes
@@ -88,7 +88,7 @@ def draw_all(planes: Tensor, pose: Tensor, spec: SceneSpec) -> Tensor:
 def draw_chosen(
     planes: Tensor, choice: Tensor, pose: Tensor, spec: SceneSpec
 ) -> Tensor:
-    """Sprites (K, D, h, w) of layers (B, L), at (B, L, 4), to (B, L, D, P)."""
+    """Sprites (K, D, h, w) of layers (B, L), at (B, L, Q), to (B, L, D, P)."""
     sprite = choice.clamp_max(len(planes) - 1)
     drawn = place(planes, sprite, pose, spec.height, spec.width)
     return flat(drawn.flatten(0, 1)).unflatten(0, choice.shape)
@@ -151,7 +151,7 @@ def show(
     """
     choice = select(images, model, regressed, look, rule)
     each = choice.clamp_max(regressed.pose.shape[2] - 1)
-    index = each[..., None, None].expand(-1, -1, 1, 4)
+    index = each[..., None, None].expand(-1, -1, 1, regressed.pose.shape[3])
     pose = regressed.pose.gather(2, index)[:, :, 0]
     color, alpha = chosen(look, choice, pose, model.spec)
     over, behind = regressed.over, first_behind(images, model, regressed)
