@@ -522,17 +522,20 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ----------
         decomposition : Decomposition
             From :meth:`decompose` of this estimator.
-        what : {"images", "instances", "classes", "masks", "visible"}, \
+        what : {"images", "instances", "classes", "masks", "visible", "layers"}, \
                 default="images"
             What to draw: the images; the maps of `predict` or of `predict_semantic`;
-            the opacity of each layer as placed; or the share of each pixel that shows
-            the layer.
+            the opacity of each layer as placed; the share of each pixel that shows
+            the layer; or each layer's sprite as placed, also where it is hidden, and
+            beyond its mask in the colors of what is nearest.
 
         Returns
         -------
-        drawn : ndarray of shape (n, H, W, C), (n, H, W) or (n, n_layers, H, W)
-            Images, float64, in the units of X of `fit`; maps, int64; or opacities from
-            0 to 1, float32.
+        drawn : ndarray of shape (n, H, W, C), (n, H, W), (n, n_layers, H, W) or \
+                (n, n_layers, H, W, C)
+            Images and layers, float64, in the units of X of `fit`, layers being black
+            beyond the frame of their sprites; maps, int64; or opacities from 0 to 1,
+            float32.
 
         Raises
         ------
@@ -542,10 +545,17 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             not finite, or scales that are not positive.
         """
         check_is_fitted(self)
-        if what not in DRAWINGS:
-            raise ValueError(f"what={what!r} is none of {', '.join(DRAWINGS)}.")
+        if what not in (*DRAWINGS, "layers"):
+            names = ", ".join((*DRAWINGS, "layers"))
+            raise ValueError(f"what={what!r} is none of {names}.")
         spec = self._scene_spec()
         check_decomposition(decomposition, spec.n_sprites, spec.n_layers, spec.channels)
+        if what == "layers":
+            from sklearn_sprites._engine.scene_layers import draw_alone
+
+            record = self._units().to_model(decomposition)
+            drawn = draw_alone(self._fitted_scenes(), record)
+            return self._scale().to_user(np.moveaxis(drawn, 2, -1))
         draw = partial(DRAWINGS[what], self._scale())
         parts = self._rendered(decomposition)
         return np.concatenate([draw(some, drawn) for some, drawn in parts])

@@ -237,10 +237,24 @@ def test_records_of_other_estimators_are_refused(fitted):
     with pytest.raises(ValueError, match=r"sprite of shape \(8, 1\)"):
         fitted.render(other.decomposition_)
     with pytest.raises(ValueError, match="is none of images, instances"):
-        fitted.render(fitted.decomposition_, "layers")
+        fitted.render(fitted.decomposition_, "scenes")
 
 
 # ------------------------------------------------------------- units
+
+
+def test_layers_are_drawn_alone_in_front_and_behind(fitted):
+    found = fitted.decompose(X[:6])
+    layers = fitted.render(found, "layers")
+    assert layers.shape == (*found.sprite.shape, *X.shape[1:])
+    for layer in range(found.sprite.shape[1]):
+        alone = found.keep(layer)
+        seen = fitted.render(alone, "masks")[:, layer] > 1 - 1e-6
+        assert seen.any()
+        drawn = fitted.render(alone)
+        np.testing.assert_allclose(layers[:, layer][seen], drawn[seen], atol=1e-5)
+    nothing = fitted.render(found.drop([0, 1]), "layers")
+    np.testing.assert_allclose(nothing, found.black, atol=1e-9)
 
 
 def test_bytes_come_back_in_their_units(fitted):

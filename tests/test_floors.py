@@ -32,6 +32,7 @@ FLOORS = {
     "_engine.inference": 4,
     "_engine.regression_inference": 4,
     "_engine.scene_inference": 4,
+    "_engine.scene_layers": 4,
     "_validation": 5,
     "_base": 5,
     "_callbacks": 5,

@@ -70,29 +70,25 @@ def scores(model, scenes, found) -> dict[str, float]:
         "class_iou_many": float(
             metrics.mean_iou(scenes.classes, classes, matching=MANY)
         ),
-        "ari_foreground_filled": filled_rand(scenes, instances, found),
+        "ari_foreground_filled": filled_rand(model, scenes, instances, found),
     }
 
 
-def filled_rand(scenes, instances, found) -> float:
+def filled_rand(model, scenes, instances, found) -> float:
     """ARI-FG with the papers' rule: background goes to the layer of nearest color.
 
-    A layer's color is its mean color within twice its size, and black elsewhere.
+    A layer's colors are those of its sprite as placed, without its mask, and black
+    beyond.
     """
     from sklearn_sprites import metrics
 
-    rows, columns = np.mgrid[: instances.shape[1], : instances.shape[2]] + 0.5
     ratios = []
-    for i, mine in enumerate(instances):
-        places = found.x[i], found.y[i]
-        far = [np.hypot(rows - y, columns - x) for x, y in zip(*places, strict=True)]
-        size = [np.sqrt(max((mine == j + 1).sum(), 1)) for j in range(len(far))]
-        near = np.stack(far) < np.array(size)[:, None, None]
-        colors = near[..., None] * found.color[i][:, None, None]
-        full = metrics.fill_background(mine[None], scenes.images[i][None], colors[None])
+    for i in range(len(instances)):
+        one, colors = slice(i, i + 1), model.render(found[i : i + 1], "layers")
+        full = metrics.fill_background(instances[one], scenes.images[one], colors)
         ratios.append(
             metrics.segmentation_adjusted_rand_score(
-                scenes.instances[i][None], full, background=False
+                scenes.instances[one], full, background=False
             )
         )
     return float(np.mean(ratios))

@@ -10,6 +10,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Sprites
 
 OPAQUE = 0.2  # share of a sprite's brightest ink from which on black it is opaque
+FAINT = 1e-3  # alpha up to which a sprite has no appearance of its own
 
 
 def alpha_on_black(ink: Tensor) -> Tensor:
@@ -30,12 +31,17 @@ def published(sprites: Sprites, spec: SceneSpec) -> NDArray:
 
     The alpha of masks may leave [0, 1], see :class:`Sprites`.
     """
-    ink, alpha = sprites.ink, sprites.alpha
-    shade = torch.where(alpha > 0, ink / alpha.clamp_min(1e-6), 0)
-    if spec.color == "flat":
-        shade = torch.ones_like(ink)
-    parts = [shade[:, None].expand(-1, spec.channels, -1, -1), alpha[:, None]]
+    alpha = sprites.alpha[:, None]
+    shade = torch.ones_like(alpha)
+    if spec.color != "flat":
+        shade = appearance(sprites.ink[:, None], alpha)
+    parts = [shade.expand(-1, spec.channels, -1, -1), alpha]
     return np.array(torch.cat(parts, 1).cpu().numpy(), dtype=np.float32)
+
+
+def appearance(inks: Tensor, alpha: Tensor) -> Tensor:
+    """Colors (K, C, h, w) of inks under alpha (K, 1, h, w), zero where it is faint."""
+    return torch.where(alpha > FAINT, inks / alpha.clamp_min(FAINT), 0)
 
 
 def received(arrays: NDArray, spec: SceneSpec, device: str) -> Sprites:
@@ -77,5 +83,5 @@ def _interpolated(planes: Tensor, times: int) -> Tensor:
 def _divided(planes: Tensor) -> NDArray:
     """Appearance times alpha, and alpha, as published."""
     alpha = planes[:, -1:]
-    shade = torch.where(alpha > 0, planes[:, :-1] / alpha.clamp_min(1e-6), 0)
-    return np.array(torch.cat([shade, alpha], 1).numpy(), dtype=np.float32)
+    whole = torch.cat([appearance(planes[:, :-1], alpha), alpha], 1)
+    return np.array(whole.numpy(), dtype=np.float32)
