@@ -36,6 +36,7 @@ from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
     check_localizer,
+    check_poses,
     check_selection,
     describe_scenes,
     given_scene_sprites,
@@ -107,7 +108,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
         ``"affine"`` for these with a stretch and a shear, ``"projective"`` for all of
-        it with a tilt.
+        it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
+        :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black, similarity over a plain ground, translation
         and scale over pictures. Images with a side below 4 pixels have only
         translations and no background.
@@ -474,8 +476,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             For each layer, in the order of what layers save: its sprite (-1 if empty),
             the share of it that is seen, x and y of its center in pixels, its scale,
             angle, stretch, shear and tilts if it has them, see :class:`Decomposition`,
-            and its mean color in the units of X. All but the sprite are 0 for an empty
-            layer. float32 if X is, else float64.
+            and its mean color in the units of X; splines are not told. All but the
+            sprite are 0 for an empty layer. float32 if X is, else float64.
         """
         found, images = self._found(X)
         table = features(found, self._rendered(found), self._scene_spec())
@@ -549,7 +551,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             names = ", ".join((*DRAWINGS, "layers"))
             raise ValueError(f"what={what!r} is none of {names}.")
         spec = self._scene_spec()
-        check_decomposition(decomposition, spec.n_sprites, spec.n_layers, spec.channels)
+        sizes = (spec.n_sprites, spec.n_layers, spec.channels, spec.n_control)
+        check_decomposition(decomposition, *sizes)
         if what == "layers":
             from sklearn_sprites._engine.scene_layers import draw_alone
 
@@ -676,6 +679,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             self.localizer, self.order, self.n_backgrounds
         )
         check_color(regression, taught, spec)
+        check_poses(regression, taught, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(

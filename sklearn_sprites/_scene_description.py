@@ -11,7 +11,7 @@ from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
 from sklearn_sprites._engine.scene_settings import Distilled, Gradient, Search
-from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
+from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec, auto_scene
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
@@ -99,6 +99,19 @@ def check_color(
         raise ValueError(
             f"color='gain_bias' needs layers that are searched, but localizer={kind!r} "
             "is a network; use localizer='search', or color='gain'."
+        )
+
+
+def check_poses(
+    localizer: Gradient | None, taught: Distilled | None, spec: SceneSpec
+) -> None:
+    """Refuse splines where layers are searched."""
+    if spec.has_spline and localizer is None:
+        kind = "search" if taught is None else "distilled"
+        raise ValueError(
+            f"transformations={spec.transformations!r} holds {SPLINE!r}, which is not "
+            f"sought by localizer={kind!r}; use localizer='regression' or 'attention', "
+            "or transformations=('projective',)."
         )
 
 

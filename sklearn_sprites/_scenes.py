@@ -51,6 +51,11 @@ class Decomposition:
         coordinates u and v from -1 to 1 over the sprite, points are first of all drawn
         to the center by ``1 + tilt_x * u + tilt_y * v``; 0 if layers are not
         projective.
+    spline : ndarray of shape (n, L, G, 2), float64
+        How the sprite is bent before all else: at each of G = 16 control points, a
+        lattice of 4 x 4 points over the sprite, row by row, it shows what lies this far
+        to the right and below, in halves of its width and height, and between them a
+        thin-plate spline. Zeros do not bend it; G is 0 if layers have no splines.
     gain, bias : ndarray of shape (n, L, C), float64
         A layer shows `gain` times the colors of its sprite plus `bias`, in the units
         of the images.
@@ -82,6 +87,7 @@ class Decomposition:
     >>> found = Decomposition(
     ...     sprite=np.array([[4, -1]]), x=5 * one, y=7 * one, scale=one, angle=0 * one,
     ...     stretch=one, shear=0 * one, tilt_x=0 * one, tilt_y=0 * one,
+    ...     spline=np.zeros((1, 2, 0, 2)),
     ...     gain=np.ones((1, 2, 3)), bias=np.zeros((1, 2, 3)),
     ...     over=np.zeros((1, 2, 2), bool), saves=one, background=np.zeros(1, int),
     ...     background_gain=np.zeros((1, 3)), background_bias=np.zeros((1, 3)),
@@ -105,6 +111,7 @@ class Decomposition:
     shear: NDArray
     tilt_x: NDArray
     tilt_y: NDArray
+    spline: NDArray
     gain: NDArray
     bias: NDArray
     over: NDArray
@@ -425,12 +432,17 @@ def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
 
 
 def check_decomposition(
-    found: Decomposition, n_sprites: int, n_layers: int, n_channels: int
+    found: Decomposition,
+    n_sprites: int,
+    n_layers: int,
+    n_channels: int,
+    n_control: int = 0,
 ) -> None:
     """Refuse what an estimator cannot draw, in words."""
     n = found.n_images
     shapes = {
         "sprite": (n, n_layers),
+        "spline": (n, n_layers, n_control, 2),
         "gain": (n, n_layers, n_channels),
         "palette": (n_sprites, n_channels),
     }
@@ -442,7 +454,7 @@ def check_decomposition(
             )
     if ((found.sprite < -1) | (found.sprite >= n_sprites)).any():
         raise ValueError(f"sprite must lie between -1 and {n_sprites - 1}.")
-    for name in (*POSE_NAMES, "gain", "bias"):
+    for name in (*POSE_NAMES, "spline", "gain", "bias"):
         if not np.isfinite(getattr(found, name)).all():
             raise ValueError(f"The decomposition has {name} that is not finite.")
     for name in ("scale", "stretch"):

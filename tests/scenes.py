@@ -90,6 +90,7 @@ def make_record(n=2, n_layers=3, channels=1, n_sprites=4):
         shear=np.zeros(shape),
         tilt_x=np.zeros(shape),
         tilt_y=np.zeros(shape),
+        spline=np.zeros((*shape, 0, 2)),
         gain=np.full((*shape, channels), 0.5),
         bias=np.zeros((*shape, channels)),
         over=np.tile(over, (n, 1, 1)),

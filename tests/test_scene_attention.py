@@ -31,7 +31,10 @@ QUICK = {"localizer": LITTLE, "max_rounds": 2, "init": np.full((3, 7, 7, 3), 0.7
 WAYS = {
     "black": {},
     "level": {"n_backgrounds": 1},
-    "affine": {"n_backgrounds": 1, "transformations": ("affine",)},
+    "affine": {
+        "n_backgrounds": 1,
+        "transformations": ("affine", "thin_plate_spline"),
+    },
 }
 
 

@@ -40,7 +40,7 @@ CONFIGURATIONS = {
         **TWO,
         "localizer": Regression(batch_size=64, per_sprite=True),
         "init": ConstantSprites(),
-        "transformations": ("projective",),
+        "transformations": ("projective", "thin_plate_spline"),
     },
     "attention": {
         **TWO,

@@ -34,7 +34,15 @@ OVER_A_PICTURE = {
     ),
 }
 PROJECTIVE = {**OVER_A_PICTURE, "transformations": ("projective",)}
-WAYS = {"black": ON_BLACK, "all": OVER_A_PICTURE, "projective": PROJECTIVE}
+BENT = {**ON_BLACK, "transformations": ("scale", "thin_plate_spline")}
+OWN_BENDS = {**OVER_A_PICTURE, "transformations": ("affine", "thin_plate_spline")}
+WAYS = {
+    "black": ON_BLACK,
+    "all": OVER_A_PICTURE,
+    "projective": PROJECTIVE,
+    "splines": BENT,
+    "splines of sprites": OWN_BENDS,
+}
 
 
 def make_regression(n_sprites=3, **params):
@@ -101,6 +109,47 @@ def test_a_pickle_predicts_the_same_and_holds_no_torch(fitted):
 
 
 @quiet
+@pytest.mark.parametrize("params", [BENT, OWN_BENDS])
+def test_edits_keep_how_sprites_are_bent(params):
+    model = make_regression(**params, max_rounds=1).fit(X[:40])
+    found = model.decompose(NEW)
+    draws = np.random.default_rng(0)
+    spline = draws.normal(0, 0.2, found.spline.shape)
+    assert spline.shape == (21, 2, 16, 2)
+    bent = found.replace(spline=spline)
+    plain, drawn = model.render(found.replace(spline=0)), model.render(bent)
+    changed = np.abs(drawn - plain).max((1, 2, 3)) > 1e-3
+    assert changed[found.shown.any(1)].all()
+    for edited in (bent.move(0, 1, 2), bent.turn(0, 1.0), bent.swap_sprite(0, 1)):
+        np.testing.assert_array_equal(edited.spline, spline)
+    alone = model.render(bent.keep(0), "layers")[:, 0]
+    alone *= model.render(bent, "masks")[:, 0, ..., None]
+    black = bent.keep(0).replace(background_gain=0, background_bias=0)
+    off, stiff_off = (
+        np.abs(alone - model.render(each)).mean()
+        for each in (black, black.replace(spline=0))
+    )
+    assert off < 0.1 * stiff_off
+    there = bent.replace(x=7.0, y=7.0).keep(0)
+    moved = model.render(there.move(0, 1, 2), "masks")[:, 0, 2:, 1:]
+    still = model.render(there, "masks")[:, 0, :-2, :-1]
+    np.testing.assert_allclose(moved, still, atol=1e-5)
+
+
+@quiet
+def test_records_with_and_without_splines_do_not_mix():
+    bent = make_regression(**BENT, max_rounds=1).fit(X[:40])
+    plain = make_regression(**ON_BLACK, max_rounds=1).fit(X[:40])
+    message = (
+        r"spline of shape \(21, 2, 16, 2\), but the estimator needs \(21, 2, 0, 2\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        plain.render(bent.decompose(NEW))
+    with pytest.raises(ValueError, match="spline that is not finite"):
+        bent.render(bent.decompose(NEW).replace(spline=np.nan))
+
+
+@quiet
 def test_units_of_the_images_do_not_matter():
     one = make_regression(**ON_BLACK, max_rounds=1)
     levels = np.round(255 * X[:40]).astype(np.uint8)
@@ -110,8 +159,9 @@ def test_units_of_the_images_do_not_matter():
 
 
 @quiet
-def test_warm_start_goes_on_with_the_network():
-    model = make_regression(**ON_BLACK, max_rounds=8, warm_start=True).fit(X[:48])
+@pytest.mark.parametrize("params", [ON_BLACK, BENT])
+def test_warm_start_goes_on_with_the_network(params):
+    model = make_regression(**params, max_rounds=8, warm_start=True).fit(X[:48])
     first, last = model.loss_curve_[[0, -1]]
     model.set_params(max_rounds=1).fit(X[:48])
     assert abs(model.loss_curve_[0] - last) < 0.5 * (first - last)
@@ -148,6 +198,14 @@ def test_exhaustive_selection_is_no_worse():
     [
         ({"order": "predict"}, "order='predict' needs a network"),
         (
+            {"transformations": ("thin_plate_spline",)},
+            "'thin_plate_spline', which is not sought by localizer='search'",
+        ),
+        (
+            {"transformations": ("thin_plate_spline",), "localizer": "distilled"},
+            "not sought by localizer='distilled'",
+        ),
+        (
             {"localizer": "regression", "n_backgrounds": 2, "background": "gain"},
             "knows one background",
         ),
@@ -167,7 +225,7 @@ def test_what_does_not_go_together_is_refused(params, message):
 
 @quiet
 @pytest.mark.parametrize("rate", [1e-30, 1e4, 1e30])
-@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE])
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS])
 def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     localizer = replace(configuration["localizer"], learning_rate=rate)
     params = {**configuration, "localizer": localizer, "init": ConstantSprites()}
@@ -187,7 +245,7 @@ def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     [X[:1], np.zeros_like(X[:9]), np.ones_like(X[:9]), np.repeat(X[:1], 9, 0)],
     ids=["one image", "black", "white", "the same image"],
 )
-@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE])
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS])
 def test_sets_without_information_end_in_finite_numbers(images, configuration):
     params = {**configuration, "init": ConstantSprites(), "max_rounds": 2}
     model = make_regression(2, **params).fit(images)

@@ -95,7 +95,7 @@ class RegressionPredictor:
 
     def _judged(self, images: Tensor, shown: Shown) -> tuple[Tensor, Tensor]:
         """Squared errors (B,), and by how much each layer lowers them, (B, L)."""
-        color, alpha = chosen(self.look, shown.choice, shown.pose, self.spec)
+        color, alpha = self._chosen(shown)
         color = recolored(color, shown.color)
         target = flat(images)
         stage = Stage(target, ground(self.model, shown.behind), shown.over)
@@ -112,10 +112,15 @@ class RegressionPredictor:
             alpha.shape[:2]
         )
 
+    def _chosen(self, shown: Shown) -> tuple[Tensor, Tensor]:
+        """Color and alpha of layers."""
+        where = (shown.choice, shown.pose, shown.spline)
+        return chosen(self.look, *where, self.spec)
+
     def _draw(self, record: LayerRecord) -> tuple[NDArray, NDArray, NDArray]:
         """Images, masks and visible masks of one batch."""
         shown = self._shown(record)
-        color, alpha = chosen(self.look, shown.choice, shown.pose, self.spec)
+        color, alpha = self._chosen(shown)
         behind = ground(self.model, shown.behind)
         stage = Stage(torch.zeros_like(behind), behind, shown.over)
         image = composed(recolored(color, shown.color), alpha, stage)
@@ -139,6 +144,7 @@ class RegressionPredictor:
         return Shown(
             torch.from_numpy(sprite).to(self.device),
             tensor(record.pose()),
+            tensor(record.spline),
             tensor(record.over),
             tensor(np.stack([record.gain, record.bias], -1)),
             tensor(np.stack(behind, -1)),
@@ -158,7 +164,7 @@ def _record(shown: Shown, error: Tensor, saves: Tensor, empty: int) -> LayerReco
     behind = shown.behind.cpu().numpy()
     return LayerRecord(
         sprite=np.where(shows, sort(shown.choice), -1),
-        **pose_fields(pose),
+        **pose_fields(pose, sort(shown.spline) * shows[..., None, None]),
         gain=color[..., 0],
         bias=color[..., 1],
         over=over & shows[:, :, None] & shows[:, None],

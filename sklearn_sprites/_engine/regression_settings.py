@@ -41,7 +41,8 @@ class Regression:
         Whether each sprite adds a pose of its own to that of the layer. Angles,
         stretch, shear and tilts are then the sprites' alone.
     joins : int, default=0
-        With `per_sprite`, the number of epochs after which sprites do so.
+        The number of epochs after which sprites do so, and after which layers are bent
+        by splines.
     first_scale : float, default=1.0
         Scale of all layers at first, where they may be scaled.
     freeze : int, default=1

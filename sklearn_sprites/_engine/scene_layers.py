@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
-from sklearn_sprites._engine.search.poses import place
+from sklearn_sprites._engine.search.splines import place_bent
 from sklearn_sprites._engine.search.sprites import FAINT
 
 
@@ -43,10 +43,11 @@ def draw_alone(fitted: FittedScenes, record: LayerRecord) -> NDArray:
         sprites = torch.from_numpy(np.array(fitted.sprites, np.float32))
         planes = torch.cat([unmasked(sprites), torch.ones_like(sprites[:, :1])], 1)
         pose = torch.from_numpy(np.array(record.pose(), np.float32))
+        spline = torch.from_numpy(np.array(record.spline, np.float32))
         for image, layer in zip(*np.nonzero(record.sprite >= 0), strict=True):
             index = torch.tensor([int(record.sprite[image, layer])])
-            at = pose[image : image + 1, layer]
-            one = place(planes, index, at, spec.height, spec.width)[0].numpy()
+            at = pose[image : image + 1, layer], spline[image : image + 1, layer]
+            one = place_bent(planes, index, *at, spec.height, spec.width)[0].numpy()
             gain, bias = record.gain[image, layer], record.bias[image, layer]
             drawn[image, layer] = gain[:, None, None] * one[:-1]
             drawn[image, layer] += bias[:, None, None] * one[-1:]

@@ -69,6 +69,7 @@ class LayerRecord:
     of the image, (0, 0) being the image's upper left corner; ``log_scale`` and
     ``angle`` (n, L), zero where there is none, the angle in radians, from x to y;
     ``log_stretch``, ``shear``, ``tilt_x``, ``tilt_y`` (n, L), see `search.poses`;
+    ``spline`` (n, L, G, 2), see `search.splines`, G being 0 where there are none;
     ``gain``, ``bias`` (n, L, C); ``over`` (n, L, L), over[i, j]: i hides j; ``saves``
     (n, L), squared error saved by the layer, summed over the image; ``background``
     (n,) and its ``background_gain`` and ``background_bias`` (n, C), and how the gain
@@ -85,6 +86,7 @@ class LayerRecord:
     shear: NDArray
     tilt_x: NDArray
     tilt_y: NDArray
+    spline: NDArray
     gain: NDArray
     bias: NDArray
     over: NDArray
@@ -123,11 +125,17 @@ class LayerRecord:
         )
 
 
-def pose_fields(pose: NDArray) -> dict[str, NDArray]:
-    """Fields of a record from poses (n, L, 4, 6 or 8); what is missing is zero."""
+def pose_fields(pose: NDArray, spline: NDArray | None = None) -> dict[str, NDArray]:
+    """Fields of a record from poses (n, L, 4, 6 or 8); what is missing is zero.
+
+    Without splines (n, L, G, 2), there are no control points.
+    """
     missing = len(POSE_FIELDS) - pose.shape[-1]
     wide = np.pad(pose, ((0, 0), (0, 0), (0, missing)))
-    return {name: wide[..., i].copy() for i, name in enumerate(POSE_FIELDS)}
+    parts = {name: wide[..., i].copy() for i, name in enumerate(POSE_FIELDS)}
+    if spline is None:
+        spline = np.zeros((*pose.shape[:2], 0, 2), pose.dtype)
+    return {**parts, "spline": spline}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sklearn_sprites._engine.spec import SPLINE_GRID
+
 POSES = ("translation", "scale", "rotation")
 BENDS = ("affine", "projective")
 BEND_BOUNDS = (0.6, 1.0, 0.3, 0.3)  # log-stretch, shear and tilts, from zero
+SPLINE = "thin_plate_spline"
 COLORS = ("flat", "gain", "gain_bias")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
@@ -23,7 +26,8 @@ class SceneSpec:
 
     ``transformations`` says which poses a layer may have: "translation", and any of
     "scale" and "rotation"; "similarity" stands for all three. "affine" adds a stretch
-    and a shear to these, and "projective" a tilt to "affine". ``color`` is what is
+    and a shear to these, and "projective" a tilt to "affine"; "thin_plate_spline" bends
+    the sprite before all that. ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
     "gain" a factor on a gray appearance, "gain_bias" a factor and what is added to it.
     ``order``: who hides whom is "solve"d from
@@ -51,12 +55,13 @@ class SceneSpec:
         names: set[str] = {"translation"}
         for name in self.transformations:
             names |= set(STANDS_FOR.get(name, (name,)))
-        for name in names - set(POSES + BENDS):
+        valid_names = (*POSES, *BENDS, SPLINE)
+        for name in names - set(valid_names):
             raise ValueError(
                 f"transformations={self.transformations!r} contains {name!r}; valid "
-                f"names are {', '.join(POSES)}, {', '.join(STANDS_FOR)}."
+                f"names are {', '.join((*POSES, *STANDS_FOR, SPLINE))}."
             )
-        kept = tuple(name for name in POSES + BENDS if name in names)
+        kept = tuple(name for name in valid_names if name in names)
         object.__setattr__(self, "transformations", kept)
         for field, valid in (
             ("color", COLORS),
@@ -93,6 +98,16 @@ class SceneSpec:
     def pose_size(self) -> int:
         """Numbers of a pose: of a similarity, an affine or a projective one."""
         return 4 + 2 * self.has_affine + 2 * self.has_projective
+
+    @property
+    def has_spline(self) -> bool:
+        """Whether sprites are bent by thin-plate splines."""
+        return SPLINE in self.transformations
+
+    @property
+    def n_control(self) -> int:
+        """Control points of a spline; none where sprites are not bent."""
+        return SPLINE_GRID**2 if self.has_spline else 0
 
     def without(self, *names: str) -> "SceneSpec":
         """The same with fewer transformations; layers are always moved."""

@@ -20,6 +20,7 @@ from sklearn_sprites._engine.training.scene_gradient import fit_regression, scen
 from tests.strategies import Draws, attack, draws
 
 K, L, C, HEIGHT, WIDTH = 3, 2, 2, 13, 15
+NO_SPLINE = torch.zeros(2, L, 1, 0, 2)
 SIZES = {"affine": 6, "projective": 8}
 NAMES = pytest.mark.parametrize("name", SIZES)
 OWN = pytest.mark.parametrize("per_sprite", [False, True], ids=["layers", "sprites"])
@@ -117,7 +118,7 @@ def test_candidates_are_what_is_drawn_one_by_one(make):
     for name, size in SIZES.items():
         pose = make.normal(2, L, K, size, scale=0.2)
         pose[..., :2] += HEIGHT / 2
-        drawn = draw_all(planes, pose, spec_of(name))
+        drawn = draw_all(planes, pose, NO_SPLINE, spec_of(name))
         for k in range(K):
             index = torch.full((2, L), k)
             one = place(planes, index, pose[:, :, k], HEIGHT, WIDTH)

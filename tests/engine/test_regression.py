@@ -77,15 +77,16 @@ def test_candidates_are_what_is_drawn_one_by_one(make):
     shared, own = (make.normal(2, L, k, 4, scale=0.3) for k in (1, K))
     shared[..., :2] += SIDE / 2
     own[..., :2] += SIDE / 2
+    stiff = torch.zeros(2, L, 1, 0, 2)
     for pose in (shared, own):
-        drawn = draw_all(planes, pose, spec)
+        drawn = draw_all(planes, pose, stiff, spec)
         for k in range(K):
             index = torch.full((2, L), k)
             of_k = pose[:, :, k if pose.shape[2] > 1 else 0]
             one = place(planes, index, of_k, SIDE, SIDE + 2)
             pixels = drawn[:, :, k, :, : SIDE * (SIDE + 2)].unflatten(3, (SIDE, -1))
             torch.testing.assert_close(pixels, one)
-            again = draw_chosen(planes, index, of_k, spec)
+            again = draw_chosen(planes, index, of_k, stiff[:, :, 0], spec)
             torch.testing.assert_close(again, drawn[:, :, k])
 
 

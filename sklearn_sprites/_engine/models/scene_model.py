@@ -22,19 +22,22 @@ from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, BENDS, SceneSpec
 
 RANGE = 4.0  # factor between the first scale and the largest, and the least
 LEAK = 0.01  # slope outside of bounds: what is there can be pulled back
+SPLINE_BOUND = 0.5  # how far control points are moved, from -1 to 1 over a sprite
 FAR = 1e3  # pixels, or logarithms: farther away values are cut
 
 
 class Regressed(NamedTuple):
     """What the network says of B images.
 
-    ``pose`` (B, L, 1 or K, Q), as in ``search.layers.Layers``, the same for all sprites
-    or for each; ``over`` (B, L, L) in [0, 1], how much layer i hides layer j; ``color``
-    (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias of layers and background, or
-    None where they are solved.
+    ``pose`` (B, L, 1 or K, Q), as in ``search.layers.Layers``, and ``spline`` (B, L, 1
+    or K, G, 2), as in ``search.splines``, the same for all sprites or for each;
+    ``over`` (B, L, L) in [0, 1], how much layer i hides layer j; ``color`` (B, L, C, 2)
+    and ``behind`` (B, C, 2), gain and bias of layers and background, or None where they
+    are solved.
     """
 
     pose: Tensor
+    spline: Tensor
     over: Tensor
     color: Tensor | None
     behind: Tensor | None
@@ -43,9 +46,9 @@ class Regressed(NamedTuple):
 class SceneModel(nn.Module):
     """Sprites (K, C + 1, h, w), backgrounds (M, C, H, W), and who says where they are.
 
-    Heads that layers have, for pose, color and order, are shared by all sprites; where
-    settings say so, sprites add a pose of their own. `generator`, on the CPU, decides
-    the first weights.
+    Heads that layers have, for pose, spline, color and order, are shared by all
+    sprites; where settings say so, sprites add a pose and have a spline of their own.
+    `generator`, on the CPU, decides the first weights.
     """
 
     def __init__(
@@ -75,10 +78,17 @@ class SceneModel(nn.Module):
             self.color = GroupedHead(d, 1, 2 * c, generator)
             if spec.n_backgrounds:
                 self.behind = GroupedHead(spec.n_layers * d, 1, 2 * c, generator)
+        self.spline: GroupedHead | None = None
+        if spec.has_spline:
+            groups = spec.n_sprites if settings.per_sprite else 1
+            self.spline = GroupedHead(d, groups, 2 * spec.n_control, generator)
         self.to(sprites.device)
 
     def forward(self, images: Tensor, with_own: bool = True) -> Regressed:
-        """Regress the layers of (B, C, H, W), with or without sprites' own poses."""
+        """Regress the layers of (B, C, H, W), with or without what joins later.
+
+        That are splines, and sprites' own poses.
+        """
         latents = self.network.localizer(images)
         guess = self.network.guess(latents)
         pose, features = guess.pose, latents.features
@@ -91,9 +101,17 @@ class SceneModel(nn.Module):
             color = color.unflatten(0, features.shape[:2])
         if self.behind is not None:
             behind = _gain_and_bias(self.behind(features.flatten(1)))
-        return Regressed(
-            self._bounded(pose), self._over(guess.order, pose), color, behind
-        )
+        over, spline = self._over(guess.order, pose), self._spline(features, with_own)
+        return Regressed(self._bounded(pose), spline, over, color, behind)
+
+    def _spline(self, features: Tensor, with_own: bool) -> Tensor:
+        """Splines of layers (B, L, D); without control points until they join."""
+        if self.spline is None or not with_own:
+            return features.new_zeros((*features.shape[:2], 1, 0, 2))
+        told = self.spline(features.flatten(0, 1)).nan_to_num().clamp(-FAR, FAR)
+        bound = told.new_tensor(SPLINE_BOUND)
+        spline = _bounded_on_both_sides(told, bound).unflatten(-1, (-1, 2))
+        return spline.unflatten(0, features.shape[:2])
 
     def _bounded(self, pose: Tensor) -> Tensor:
         """Centers in the image, scales and bends within a range, softly.
@@ -122,6 +140,8 @@ class SceneModel(nn.Module):
     def per_sprite(self) -> list[nn.Parameter]:
         """Parameters whose first axis runs over the sprites."""
         own = [] if self.own is None else [self.own.head]
+        if self.spline is not None and self.settings.per_sprite:
+            own.append(self.spline)
         heads = [p for head in own for p in (head.group_weight, head.group_bias)]
         return [self.sprites.colors, self.sprites.masks, *heads]
 

@@ -23,7 +23,7 @@ from sklearn_sprites._engine.ops.selection import (
     shown_share,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.poses import place
+from sklearn_sprites._engine.search.splines import place_bent
 
 RIDGE = 1e-2  # squared pixels: the color of what is hardly seen goes to zero
 FAINT = 1e-3  # a value of the background below which no gain is read off it
@@ -61,36 +61,39 @@ class Rule(NamedTuple):
 class Shown(NamedTuple):
     """The layers of B images: all that is needed to draw them.
 
-    ``choice`` (B, L), K where empty; ``pose`` (B, L, Q); ``over`` (B, L, L); ``color``
-    (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias.
+    ``choice`` (B, L), K where empty; ``pose`` (B, L, Q); ``spline`` (B, L, G, 2);
+    ``over`` (B, L, L); ``color`` (B, L, C, 2) and ``behind`` (B, C, 2), gain and bias.
     """
 
     choice: Tensor
     pose: Tensor
+    spline: Tensor
     over: Tensor
     color: Tensor
     behind: Tensor
 
 
-def draw_all(planes: Tensor, pose: Tensor, spec: SceneSpec) -> Tensor:
+def draw_all(planes: Tensor, pose: Tensor, spline: Tensor, spec: SceneSpec) -> Tensor:
     """All sprites (K, D, h, w) in all layers, (B, L, 1 or K, Q) to (B, L, K, D, P)."""
     b, n, own = pose.shape[:3]
     k, size = len(planes), (spec.height, spec.width)
     if own == 1:  # the same places for all sprites: one look-up, K times the planes
         index = torch.zeros((b, n), dtype=torch.int64, device=pose.device)
-        drawn = place(planes.flatten(0, 1)[None], index, pose[:, :, 0], *size)
+        whole = planes.flatten(0, 1)[None]
+        drawn = place_bent(whole, index, pose[:, :, 0], spline[:, :, 0], *size)
         return flat(drawn.flatten(0, 1)).unflatten(0, (b, n)).unflatten(2, (k, -1))
     index = torch.arange(k, device=pose.device).repeat(b, n)
-    drawn = place(planes, index, pose.flatten(1, 2), *size)
+    each = spline.expand(-1, -1, k, -1, -1).flatten(1, 2)
+    drawn = place_bent(planes, index, pose.flatten(1, 2), each, *size)
     return flat(drawn.flatten(0, 1)).unflatten(0, (b, n, k))
 
 
 def draw_chosen(
-    planes: Tensor, choice: Tensor, pose: Tensor, spec: SceneSpec
+    planes: Tensor, choice: Tensor, pose: Tensor, spline: Tensor, spec: SceneSpec
 ) -> Tensor:
     """Sprites (K, D, h, w) of layers (B, L), at (B, L, Q), to (B, L, D, P)."""
     sprite = choice.clamp_max(len(planes) - 1)
-    drawn = place(planes, sprite, pose, spec.height, spec.width)
+    drawn = place_bent(planes, sprite, pose, spline, spec.height, spec.width)
     return flat(drawn.flatten(0, 1)).unflatten(0, choice.shape)
 
 
@@ -127,7 +130,7 @@ def select(
 ) -> Tensor:
     """The sprite of each layer of images (B, C, H, W), (B, L); K where empty."""
     settings = model.settings
-    drawn = draw_all(look.planes, regressed.pose, model.spec)
+    drawn = draw_all(look.planes, regressed.pose, regressed.spline, model.spec)
     color, alpha = look.color(drawn), look.alpha(drawn)
     if regressed.color is not None:
         color = recolored(color, regressed.color[:, :, None])
@@ -150,10 +153,8 @@ def show(
     the least error the colors that are solved do not matter to first order.
     """
     choice = select(images, model, regressed, look, rule)
-    each = choice.clamp_max(regressed.pose.shape[2] - 1)
-    index = each[..., None, None].expand(-1, -1, 1, regressed.pose.shape[3])
-    pose = regressed.pose.gather(2, index)[:, :, 0]
-    color, alpha = chosen(look, choice, pose, model.spec)
+    pose, spline = own(regressed.pose, choice), own(regressed.spline, choice)
+    color, alpha = chosen(look, choice, pose, spline, model.spec)
     over, behind = regressed.over, first_behind(images, model, regressed)
     if regressed.color is not None:
         change = regressed.color
@@ -166,15 +167,22 @@ def show(
     stage = Stage(flat(images), ground(model, behind), over)
     image = composed(recolored(color, change), alpha, stage)
     seen = shown_share(alpha, over)
-    return Shown(choice, pose, over, change, behind), image, seen
+    return Shown(choice, pose, spline, over, change, behind), image, seen
+
+
+def own(values: Tensor, choice: Tensor) -> Tensor:
+    """Those (B, L, ...) of the chosen sprites, of values (B, L, 1 or K, ...)."""
+    each = choice.clamp_max(values.shape[2] - 1)
+    index = each.view(*each.shape, 1, *[1] * (values.dim() - 3))
+    return values.gather(2, index.expand(-1, -1, 1, *values.shape[3:]))[:, :, 0]
 
 
 def chosen(
-    look: Look, choice: Tensor, pose: Tensor, spec: SceneSpec
+    look: Look, choice: Tensor, pose: Tensor, spline: Tensor, spec: SceneSpec
 ) -> tuple[Tensor, Tensor]:
     """Color (B, L, C, P) and alpha (B, L, P) of layers; empty ones show nothing."""
     k = len(look.planes)
-    drawn = draw_chosen(look.planes, choice, pose, spec)
+    drawn = draw_chosen(look.planes, choice, pose, spline, spec)
     alpha = look.alpha(drawn, choice.clamp_max(k - 1))
     return look.color(drawn), alpha * (choice < k).to(alpha)[..., None]
 

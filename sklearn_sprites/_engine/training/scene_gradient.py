@@ -16,7 +16,7 @@ from sklearn_sprites._engine.scene_settings import (
     SceneSettings,
     resolve_penalty,
 )
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec
 from sklearn_sprites._engine.training.regression_steps import (
     SceneLearner,
     make_scene_optimizer,
@@ -133,7 +133,8 @@ def _start(
     first, shape = regression.background, (spec.n_backgrounds, *images.shape[1:])
     sprites, behind = given, images.new_ones(shape)
     if given is None or (first is None and spec.has_picture):
-        found, behind = first_sprites(images, spec, settings, draws, str(images.device))
+        stiff, device = spec.without(SPLINE), str(images.device)
+        found, behind = first_sprites(images, stiff, settings, draws, device)
         sprites = found if given is None else given
     if not spec.has_picture:
         level = GRAY if regression.color == "predict" else 1.0
