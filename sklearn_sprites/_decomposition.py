@@ -35,6 +35,7 @@ from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
+    check_ground,
     check_localizer,
     check_poses,
     check_selection,
@@ -113,6 +114,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ``"auto"``: translation on black, similarity over a plain ground, translation
         and scale over pictures. Images with a side below 4 pixels have only
         translations and no background.
+    background_transformations : tuple of str, default=()
+        What else is done to a background that is a picture in each image, in the same
+        names, with :class:`Regression` or :class:`Attention` only. Beyond its border,
+        its outermost pixels go on.
     color : {"auto", "gain", "gain_bias", "flat"}, default="auto"
         What is solved for each layer: ``"gain"``, a factor per channel on the
         sprite's shades of gray; ``"gain_bias"``, a factor and what is added to it, so
@@ -257,6 +262,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             tuple,
         ],
         "transformations": [StrOptions({"auto"}), tuple, list],
+        "background_transformations": [tuple, list],
         "color": [StrOptions({"auto", *COLORS})],
         "order": [StrOptions(set(ORDERS))],
         "localizer": [StrOptions(set(LOCALIZERS)), *KINDS],
@@ -286,6 +292,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         background: str = "auto",
         sprite_size: str | int | tuple[int, int] = "auto",
         transformations: str | tuple[str, ...] = "auto",
+        background_transformations: tuple[str, ...] = (),
         color: str = "auto",
         order: str = "solve",
         localizer: str | Search | Distilled | Regression | Attention = "search",
@@ -308,6 +315,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self.background = background
         self.sprite_size = sprite_size
         self.transformations = transformations
+        self.background_transformations = background_transformations
         self.color = color
         self.order = order
         self.localizer = localizer
@@ -551,8 +559,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             names = ", ".join((*DRAWINGS, "layers"))
             raise ValueError(f"what={what!r} is none of {names}.")
         spec = self._scene_spec()
-        sizes = (spec.n_sprites, spec.n_layers, spec.channels, spec.n_control)
-        check_decomposition(decomposition, *sizes)
+        check_decomposition(decomposition, spec.sizes())
         if what == "layers":
             from sklearn_sprites._engine.scene_layers import draw_alone
 
@@ -680,6 +687,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         )
         check_color(regression, taught, spec)
         check_poses(regression, taught, spec)
+        check_ground(regression, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round
         return SceneSettings(

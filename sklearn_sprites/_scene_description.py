@@ -38,8 +38,9 @@ def describe_scenes(
     """
     height, width, channels = shape
     n_backgrounds, poses = int(params["n_backgrounds"]), params["transformations"]
+    ground_poses = tuple(params["background_transformations"])
     if min(height, width) < SMALLEST_SIDE:
-        n_backgrounds, poses = 0, "auto"
+        n_backgrounds, poses, ground_poses = 0, "auto", ()
     if n_backgrounds > 1 and background == "flat":
         raise ValueError(
             f"n_backgrounds={n_backgrounds} needs backgrounds that are pictures, but "
@@ -62,6 +63,7 @@ def describe_scenes(
         color=auto["color"] if params["color"] == "auto" else params["color"],
         order=params["order"],
         background_color=background if n_backgrounds else "flat",
+        background_transformations=ground_poses,
     )
 
 
@@ -112,6 +114,23 @@ def check_poses(
             f"transformations={spec.transformations!r} holds {SPLINE!r}, which is not "
             f"sought by localizer={kind!r}; use localizer='regression' or 'attention', "
             "or transformations=('projective',)."
+        )
+
+
+def check_ground(localizer: Gradient | None, spec: SceneSpec) -> None:
+    """Refuse backgrounds that move where they are searched, or no pictures."""
+    if not spec.moves_ground:
+        return
+    named = f"background_transformations={spec.background_transformations!r}"
+    if localizer is None:
+        raise ValueError(
+            f"{named} needs a network that is trained by gradient; use localizer="
+            "'regression' or 'attention', or background_transformations=()."
+        )
+    if not spec.has_picture:
+        raise ValueError(
+            f"{named} needs a background that is a picture; use n_backgrounds=1 and "
+            "background='image', or background_transformations=()."
         )
 
 

@@ -16,7 +16,7 @@ from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Ren
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._publishing import LARGEST, channels_last
 from sklearn_sprites._scene_restarts import SceneJob, Solution
-from sklearn_sprites._scenes import POSE_NAMES, Decomposition
+from sklearn_sprites._scenes import POSE_NAMES, SCALES, Decomposition
 from sklearn_sprites._validation import Scaling
 
 SEEN = 0.5  # share of a pixel that layers must cover for it not to be background
@@ -56,6 +56,8 @@ class Units:
             background_gain=behind[0],
             background_bias=behind[1],
             background_light=record.background_light.astype(np.float64),
+            background_pose=self._pose(record.background_pose, np.exp),
+            background_spline=record.background_spline.astype(np.float64),
             error=np.minimum(record.error.astype(np.float64) * squared, LARGEST),
             palette=self.palette,
             black=self.scaling.offset,
@@ -84,8 +86,18 @@ class Units:
             background_gain=behind[0].astype(np.float32),
             background_bias=self._bias(*behind),
             background_light=found.background_light.astype(np.float32),
+            background_pose=self._pose(found.background_pose, np.log),
+            background_spline=found.background_spline,
             error=np.zeros_like(found.error),
         )
+
+    @staticmethod
+    def _pose(pose: NDArray, scaled: Callable[[NDArray], NDArray]) -> NDArray:
+        """Poses (n, Q) with scales instead of their logarithms, or back."""
+        pose = pose.astype(np.float64)
+        is_scale = np.isin(POSE_NAMES[: pose.shape[1]], SCALES)
+        pose[:, is_scale] = scaled(pose[:, is_scale])
+        return pose
 
     def _color(self, gain: NDArray, bias: NDArray) -> tuple[NDArray, NDArray]:
         """Gains and biases of colors in the user's units."""

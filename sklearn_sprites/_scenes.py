@@ -14,6 +14,7 @@ POSE_NAMES = (
     *("x", "y", "scale", "angle"),
     *("stretch", "shear", "tilt_x", "tilt_y"),
 )
+SCALES = ("scale", "stretch")
 PER_SPRITE = ("palette", "black")  # fields whose first axis does not run over images
 
 
@@ -72,6 +73,13 @@ class Decomposition:
         How the gain of the background changes over the image: what x, y, x^2, x y and
         y^2 are multiplied by, which go from -1 to 1 between its edges. It multiplies
         the background's difference from black. 0 for plain grounds.
+    background_pose : ndarray of shape (n, Q), float64
+        Where the background is, as if it were a sprite of the size of the image: x and
+        y of its center, then, up to what it may do, scale, angle, stretch, shear,
+        tilt_x and tilt_y, as above. Beyond its border, its outermost pixels go on. Q is
+        0 if it stays where it is.
+    background_spline : ndarray of shape (n, G, 2), float64
+        What `spline` is for the background.
     error : ndarray of shape (n,), float64
         Squared error of the image, in squared units of the images; as found.
     palette : ndarray of shape (K, C), float64
@@ -91,7 +99,8 @@ class Decomposition:
     ...     gain=np.ones((1, 2, 3)), bias=np.zeros((1, 2, 3)),
     ...     over=np.zeros((1, 2, 2), bool), saves=one, background=np.zeros(1, int),
     ...     background_gain=np.zeros((1, 3)), background_bias=np.zeros((1, 3)),
-    ...     background_light=np.zeros((1, 3, 5)), error=np.zeros(1),
+    ...     background_light=np.zeros((1, 3, 5)), background_pose=np.zeros((1, 0)),
+    ...     background_spline=np.zeros((1, 0, 2)), error=np.zeros(1),
     ...     palette=np.full((5, 3), 0.5), black=0.0,
     ... )
     >>> found.n_objects
@@ -120,6 +129,8 @@ class Decomposition:
     background_gain: NDArray
     background_bias: NDArray
     background_light: NDArray
+    background_pose: NDArray
+    background_spline: NDArray
     error: NDArray
     palette: NDArray
     black: float
@@ -431,20 +442,20 @@ def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
     return mask
 
 
-def check_decomposition(
-    found: Decomposition,
-    n_sprites: int,
-    n_layers: int,
-    n_channels: int,
-    n_control: int = 0,
-) -> None:
-    """Refuse what an estimator cannot draw, in words."""
-    n = found.n_images
+def check_decomposition(found: Decomposition, sizes: dict[str, int]) -> None:
+    """Refuse what an estimator cannot draw, in words.
+
+    `sizes` are the numbers of an estimator's "sprites", "layers", "channels" and
+    "control" points, and "ground_pose" and "ground_control" of backgrounds.
+    """
+    n, n_layers, n_sprites = found.n_images, sizes["layers"], sizes["sprites"]
     shapes = {
         "sprite": (n, n_layers),
-        "spline": (n, n_layers, n_control, 2),
-        "gain": (n, n_layers, n_channels),
-        "palette": (n_sprites, n_channels),
+        "spline": (n, n_layers, sizes["control"], 2),
+        "gain": (n, n_layers, sizes["channels"]),
+        "background_pose": (n, sizes["ground_pose"]),
+        "background_spline": (n, sizes["ground_control"], 2),
+        "palette": (n_sprites, sizes["channels"]),
     }
     for name, shape in shapes.items():
         if getattr(found, name).shape != shape:
@@ -454,14 +465,27 @@ def check_decomposition(
             )
     if ((found.sprite < -1) | (found.sprite >= n_sprites)).any():
         raise ValueError(f"sprite must lie between -1 and {n_sprites - 1}.")
-    for name in (*POSE_NAMES, "spline", "gain", "bias"):
-        if not np.isfinite(getattr(found, name)).all():
-            raise ValueError(f"The decomposition has {name} that is not finite.")
-    for name in ("scale", "stretch"):
-        if not (getattr(found, name) > 0).all():
-            raise ValueError(f"The decomposition has {name} that is not positive.")
-    if (np.abs(found.tilt_x) + np.abs(found.tilt_y) >= 1).any():
+    _check_values("", {name: getattr(found, name) for name in POSE_NAMES})
+    for name in ("spline", "gain", "bias", "background_spline"):
+        _check_values("", {name: getattr(found, name)})
+    _check_values(
+        "background_pose with ",
+        dict(zip(POSE_NAMES, found.background_pose.T, strict=False)),
+    )
+
+
+def _check_values(owner: str, values: dict[str, NDArray]) -> None:
+    """Refuse values, by name, that are not finite, scales and tilts out of range."""
+    for name, each in values.items():
+        if not np.isfinite(each).all():
+            raise ValueError(f"The decomposition has {owner}{name} that is not finite.")
+        if name in SCALES and not (each > 0).all():
+            raise ValueError(
+                f"The decomposition has {owner}{name} that is not positive."
+            )
+    tilt = sum(np.abs(values.get(name, 0.0)) for name in ("tilt_x", "tilt_y"))
+    if np.any(np.asarray(tilt) >= 1):
         raise ValueError(
-            "The decomposition has tilt_x and tilt_y that turn a sprite's corner away; "
+            f"The decomposition has {owner}tilt_x and tilt_y that turn a corner away; "
             "the sum of their absolute values must be below 1."
         )

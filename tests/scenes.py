@@ -99,6 +99,8 @@ def make_record(n=2, n_layers=3, channels=1, n_sprites=4):
         background_gain=np.zeros((n, channels)),
         background_bias=np.zeros((n, channels)),
         background_light=np.zeros((n, channels, 5)),
+        background_pose=np.zeros((n, 0)),
+        background_spline=np.zeros((n, 0, 2)),
         error=np.zeros(n),
         palette=np.linspace(0.2, 0.8, n_sprites)[:, None].repeat(channels, axis=1),
         black=0.0,

@@ -38,8 +38,11 @@ CONFIGURATIONS = {
     },
     "projective regression": {
         **TWO,
-        "localizer": Regression(batch_size=64, per_sprite=True),
+        "localizer": Regression(batch_size=64, per_sprite=True, background="mean"),
         "init": ConstantSprites(),
+        "n_backgrounds": 1,
+        "background": "image",
+        "background_transformations": ("projective", "thin_plate_spline"),
         "transformations": ("projective", "thin_plate_spline"),
     },
     "attention": {

@@ -36,12 +36,17 @@ OVER_A_PICTURE = {
 PROJECTIVE = {**OVER_A_PICTURE, "transformations": ("projective",)}
 BENT = {**ON_BLACK, "transformations": ("scale", "thin_plate_spline")}
 OWN_BENDS = {**OVER_A_PICTURE, "transformations": ("affine", "thin_plate_spline")}
+MOVED = {
+    **OVER_A_PICTURE,
+    "background_transformations": ("projective", "thin_plate_spline"),
+}
 WAYS = {
     "black": ON_BLACK,
     "all": OVER_A_PICTURE,
     "projective": PROJECTIVE,
     "splines": BENT,
     "splines of sprites": OWN_BENDS,
+    "background": MOVED,
 }
 
 
@@ -137,6 +142,31 @@ def test_edits_keep_how_sprites_are_bent(params):
 
 
 @quiet
+def test_edits_move_the_background():
+    model = make_regression(**MOVED, max_rounds=1).fit(X[:40])
+    found = model.decompose(NEW).drop([0, 1])
+    assert found.background_pose.shape == (21, 8)
+    assert found.background_spline.shape == (21, 16, 2)
+    np.testing.assert_allclose(
+        found.background_pose, np.tile([7, 7, 1, 0, 1, 0, 0, 0], (21, 1)), atol=0.3
+    )
+    middle = np.array([7.0, 7, 1, 0, 1, 0, 0, 0])
+    plain = found.replace(background_pose=middle, background_spline=0)
+    still = model.render(plain)
+    gain, bias = found.background_gain, found.background_bias
+    lit = model.backgrounds_[0] * gain[:, None, None] + bias[:, None, None]
+    np.testing.assert_allclose(still, lit, atol=1e-5)
+    there = np.array([9.0, 8, 1, 0, 1, 0, 0, 0])
+    moved = model.render(plain.replace(background_pose=there))
+    np.testing.assert_allclose(moved[:, 1:, 2:], still[:, :-1, :-2], atol=1e-5)
+    for place, message in ((2, "with scale that is not pos"), (6, "tilt_y that turn")):
+        wrong = middle.copy()
+        wrong[place] = -1.5
+        with pytest.raises(ValueError, match=message):
+            model.render(found.replace(background_pose=wrong))
+
+
+@quiet
 def test_records_with_and_without_splines_do_not_mix():
     bent = make_regression(**BENT, max_rounds=1).fit(X[:40])
     plain = make_regression(**ON_BLACK, max_rounds=1).fit(X[:40])
@@ -198,6 +228,18 @@ def test_exhaustive_selection_is_no_worse():
     [
         ({"order": "predict"}, "order='predict' needs a network"),
         (
+            {"background_transformations": ("affine",), "n_backgrounds": 1},
+            "'affine'.* needs a network that is trained by gradient",
+        ),
+        (
+            {"background_transformations": ("scale",), "localizer": "attention"},
+            "'scale'.* needs a background that is a picture",
+        ),
+        (
+            {"background_transformations": ("bend",), "localizer": "attention"},
+            "background_transformations=.* contains 'bend'; valid names are trans",
+        ),
+        (
             {"transformations": ("thin_plate_spline",)},
             "'thin_plate_spline', which is not sought by localizer='search'",
         ),
@@ -225,7 +267,7 @@ def test_what_does_not_go_together_is_refused(params, message):
 
 @quiet
 @pytest.mark.parametrize("rate", [1e-30, 1e4, 1e30])
-@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS])
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS, MOVED])
 def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     localizer = replace(configuration["localizer"], learning_rate=rate)
     params = {**configuration, "localizer": localizer, "init": ConstantSprites()}
@@ -245,7 +287,7 @@ def test_an_absurd_learning_rate_leaves_no_nan(rate, configuration):
     [X[:1], np.zeros_like(X[:9]), np.ones_like(X[:9]), np.repeat(X[:1], 9, 0)],
     ids=["one image", "black", "white", "the same image"],
 )
-@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS])
+@pytest.mark.parametrize("configuration", [ON_BLACK, OVER_A_PICTURE, OWN_BENDS, MOVED])
 def test_sets_without_information_end_in_finite_numbers(images, configuration):
     params = {**configuration, "init": ConstantSprites(), "max_rounds": 2}
     model = make_regression(2, **params).fit(images)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_sprites._engine.modules.ground_head import GroundPose
 from sklearn_sprites._engine.ops.ground import TERMS
 from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.ops.selection import Stage, composed, shown_share
@@ -98,7 +99,9 @@ class RegressionPredictor:
         color, alpha = self._chosen(shown)
         color = recolored(color, shown.color)
         target = flat(images)
-        stage = Stage(target, ground(self.model, shown.behind), shown.over)
+        stage = Stage(
+            target, ground(self.model, shown.behind, shown.ground), shown.over
+        )
 
         def error(alpha: Tensor) -> Tensor:
             return (target - composed(color, alpha, stage)).square().sum((1, 2))
@@ -121,7 +124,7 @@ class RegressionPredictor:
         """Images, masks and visible masks of one batch."""
         shown = self._shown(record)
         color, alpha = self._chosen(shown)
-        behind = ground(self.model, shown.behind)
+        behind = ground(self.model, shown.behind, shown.ground)
         stage = Stage(torch.zeros_like(behind), behind, shown.over)
         image = composed(recolored(color, shown.color), alpha, stage)
         size = (self.spec.height, self.spec.width)
@@ -148,6 +151,9 @@ class RegressionPredictor:
             tensor(record.over),
             tensor(np.stack([record.gain, record.bias], -1)),
             tensor(np.stack(behind, -1)),
+            GroundPose(
+                tensor(record.background_pose), tensor(record.background_spline)
+            ),
         )
 
 
@@ -173,6 +179,8 @@ def _record(shown: Shown, error: Tensor, saves: Tensor, empty: int) -> LayerReco
         background_gain=behind[..., 0].copy(),
         background_bias=behind[..., 1].copy(),
         background_light=np.zeros((*behind.shape[:2], TERMS - 1), np.float32),
+        background_pose=shown.ground.pose.cpu().numpy().copy(),
+        background_spline=shown.ground.spline.cpu().numpy().copy(),
         error=error.cpu().numpy().copy(),
     )
 

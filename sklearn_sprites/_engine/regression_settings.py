@@ -41,8 +41,8 @@ class Regression:
         Whether each sprite adds a pose of its own to that of the layer. Angles,
         stretch, shear and tilts are then the sprites' alone.
     joins : int, default=0
-        The number of epochs after which sprites do so, and after which layers are bent
-        by splines.
+        The number of epochs after which sprites do so, layers are bent by splines, and
+        backgrounds are moved.
     first_scale : float, default=1.0
         Scale of all layers at first, where they may be scaled.
     freeze : int, default=1

@@ -231,6 +231,8 @@ class ScenePredictor:
             background_gain=level,
             background_bias=np.zeros_like(level),
             background_light=np.zeros((*level.shape, TERMS - 1), np.float32),
+            background_pose=np.zeros((len(on), 0), np.float32),
+            background_spline=np.zeros((len(on), 0, 2), np.float32),
             error=picture.error.cpu().numpy().copy(),
         )
 

@@ -74,7 +74,8 @@ class LayerRecord:
     (n, L), squared error saved by the layer, summed over the image; ``background``
     (n,) and its ``background_gain`` and ``background_bias`` (n, C), and how the gain
     changes over the image, ``background_light`` (n, C, 5), times x, y, x^2, x y and y^2
-    from -1 to 1; ``error`` (n,), squared error summed over the image.
+    from -1 to 1; ``background_pose`` (n, Q) and ``background_spline`` (n, G, 2), see
+    `modules.ground_head`; ``error`` (n,), squared error summed over the image.
     """
 
     sprite: NDArray
@@ -95,6 +96,8 @@ class LayerRecord:
     background_gain: NDArray
     background_bias: NDArray
     background_light: NDArray
+    background_pose: NDArray
+    background_spline: NDArray
     error: NDArray
 
     def __len__(self) -> int:

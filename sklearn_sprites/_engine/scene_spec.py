@@ -34,7 +34,8 @@ class SceneSpec:
     the overlaps, follows the layers' "depth", or is "predict"ed by a network.
     ``background_color``: "flat", a level per channel; "image", a picture; "gain", a
     picture times a smooth gain per image and channel. Without backgrounds, what lies
-    behind is black.
+    behind is black. ``background_transformations`` says what else may be done to a
+    picture, in the same names; nothing by default.
     """
 
     n_sprites: int
@@ -49,20 +50,15 @@ class SceneSpec:
     color: str = "gain"
     order: str = "solve"
     background_color: str = "flat"
+    background_transformations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Expand names that stand for several; refuse names that do not exist."""
-        names: set[str] = {"translation"}
-        for name in self.transformations:
-            names |= set(STANDS_FOR.get(name, (name,)))
-        valid_names = (*POSES, *BENDS, SPLINE)
-        for name in names - set(valid_names):
-            raise ValueError(
-                f"transformations={self.transformations!r} contains {name!r}; valid "
-                f"names are {', '.join((*POSES, *STANDS_FOR, SPLINE))}."
-            )
-        kept = tuple(name for name in valid_names if name in names)
-        object.__setattr__(self, "transformations", kept)
+        for owner in ("transformations", "background_transformations"):
+            kept = expanded(owner, getattr(self, owner))
+            object.__setattr__(self, owner, kept)
+        if not self.transformations:
+            object.__setattr__(self, "transformations", POSES[:1])
         for field, valid in (
             ("color", COLORS),
             ("order", ORDERS),
@@ -108,6 +104,35 @@ class SceneSpec:
     def n_control(self) -> int:
         """Control points of a spline; none where sprites are not bent."""
         return SPLINE_GRID**2 if self.has_spline else 0
+
+    @property
+    def moves_ground(self) -> bool:
+        """Whether backgrounds are moved, and perhaps bent, in each image."""
+        return bool(self.background_transformations)
+
+    def of_ground(self) -> "SceneSpec":
+        """A background, described as a sprite of the size of the image."""
+        return replace(
+            self,
+            n_sprites=1,
+            n_layers=1,
+            sprite_height=self.height,
+            sprite_width=self.width,
+            transformations=self.background_transformations,
+            background_transformations=(),
+        )
+
+    def sizes(self) -> dict[str, int]:
+        """Numbers of what a record holds."""
+        ground = self.of_ground()
+        return {
+            "sprites": self.n_sprites,
+            "layers": self.n_layers,
+            "channels": self.channels,
+            "control": self.n_control,
+            "ground_pose": ground.pose_size if self.moves_ground else 0,
+            "ground_control": ground.n_control if self.moves_ground else 0,
+        }
 
     def without(self, *names: str) -> "SceneSpec":
         """The same with fewer transformations; layers are always moved."""
@@ -180,6 +205,20 @@ class SceneSpec:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**frozen)
+
+
+def expanded(owner: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Transformations in their order, translation among them if there are any."""
+    valid = (*POSES, *BENDS, SPLINE)
+    found: set[str] = set(POSES[:1] if names else ())
+    for name in names:
+        found |= set(STANDS_FOR.get(name, (name,)))
+    for name in found - set(valid):
+        raise ValueError(
+            f"{owner}={names!r} contains {name!r}; valid names are "
+            f"{', '.join((*POSES, *STANDS_FOR, SPLINE))}."
+        )
+    return tuple(name for name in valid if name in found)
 
 
 def auto_scene(

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sklearn_sprites._engine.attention_settings import Attention
-from sklearn_sprites._engine.models.scene_model import SPLINE_BOUND, SceneModel
+from sklearn_sprites._engine.models.scene_model import SceneModel
+from sklearn_sprites._engine.modules.bounds import SPLINE_BOUND
 from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.regression_inference import RegressionPredictor
 from sklearn_sprites._engine.regression_settings import Regression

@@ -14,16 +14,13 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.scene_build import build_localizer
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
+from sklearn_sprites._engine.modules.bounds import bounded_pose, bounded_spline
+from sklearn_sprites._engine.modules.ground_head import GroundHead, GroundPose
 from sklearn_sprites._engine.modules.heads import GroupedHead
-from sklearn_sprites._engine.modules.pose_head import SIMILARITY, PoseHead
+from sklearn_sprites._engine.modules.pose_head import PoseHead
 from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
 from sklearn_sprites._engine.scene_settings import Gradient
-from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, BENDS, SceneSpec
-
-RANGE = 4.0  # factor between the first scale and the largest, and the least
-LEAK = 0.01  # slope outside of bounds: what is there can be pulled back
-SPLINE_BOUND = 0.5  # how far control points are moved, from -1 to 1 over a sprite
-FAR = 1e3  # pixels, or logarithms: farther away values are cut
+from sklearn_sprites._engine.scene_spec import BENDS, SceneSpec
 
 
 class Regressed(NamedTuple):
@@ -33,7 +30,7 @@ class Regressed(NamedTuple):
     or K, G, 2), as in ``search.splines``, the same for all sprites or for each;
     ``over`` (B, L, L) in [0, 1], how much layer i hides layer j; ``color`` (B, L, C, 2)
     and ``behind`` (B, C, 2), gain and bias of layers and background, or None where they
-    are solved.
+    are solved; ``ground``, where the background is.
     """
 
     pose: Tensor
@@ -41,6 +38,7 @@ class Regressed(NamedTuple):
     over: Tensor
     color: Tensor | None
     behind: Tensor | None
+    ground: GroundPose
 
 
 class SceneModel(nn.Module):
@@ -82,12 +80,16 @@ class SceneModel(nn.Module):
         if spec.has_spline:
             groups = spec.n_sprites if settings.per_sprite else 1
             self.spline = GroupedHead(d, groups, 2 * spec.n_control, generator)
+        self.ground: GroundHead | None = None
+        if spec.moves_ground:
+            wide = spec.n_layers * d
+            self.ground = GroundHead(spec.of_ground(), wide, generator)
         self.to(sprites.device)
 
     def forward(self, images: Tensor, with_own: bool = True) -> Regressed:
         """Regress the layers of (B, C, H, W), with or without what joins later.
 
-        That are splines, and sprites' own poses.
+        That are splines of layers, sprites' own poses, and what backgrounds do.
         """
         latents = self.network.localizer(images)
         guess = self.network.guess(latents)
@@ -101,33 +103,20 @@ class SceneModel(nn.Module):
             color = color.unflatten(0, features.shape[:2])
         if self.behind is not None:
             behind = _gain_and_bias(self.behind(features.flatten(1)))
+        ground = GroundPose.still(features)
+        if self.ground is not None and with_own:
+            ground = self.ground(features.flatten(1))
         over, spline = self._over(guess.order, pose), self._spline(features, with_own)
-        return Regressed(self._bounded(pose), spline, over, color, behind)
+        first = math.log(self.settings.first_scale) if self.spec.has_scale else 0.0
+        pose = bounded_pose(pose, (self.spec.height, self.spec.width), first)
+        return Regressed(pose, spline, over, color, behind, ground)
 
     def _spline(self, features: Tensor, with_own: bool) -> Tensor:
         """Splines of layers (B, L, D); without control points until they join."""
         if self.spline is None or not with_own:
             return features.new_zeros((*features.shape[:2], 1, 0, 2))
-        told = self.spline(features.flatten(0, 1)).nan_to_num().clamp(-FAR, FAR)
-        bound = told.new_tensor(SPLINE_BOUND)
-        spline = _bounded_on_both_sides(told, bound).unflatten(-1, (-1, 2))
+        spline = bounded_spline(self.spline(features.flatten(0, 1)))
         return spline.unflatten(0, features.shape[:2])
-
-    def _bounded(self, pose: Tensor) -> Tensor:
-        """Centers in the image, scales and bends within a range, softly.
-
-        Otherwise layers that do harm at first shrink to nothing, or leave, for good.
-        Poses are finite, as NaN would crash the sampler.
-        """
-        spec, pose = self.spec, pose.nan_to_num().clamp(-FAR, FAR)
-        first = math.log(self.settings.first_scale) if spec.has_scale else 0.0
-        x = _leaky(pose[..., 0], 0, spec.width)
-        y = _leaky(pose[..., 1], 0, spec.height)
-        log_scale = first + _leaky(pose[..., 2], -math.log(RANGE), math.log(RANGE))
-        rigid = torch.stack([x, y, log_scale, pose[..., 3]], -1)
-        bend = pose[..., SIMILARITY:]
-        bound = pose.new_tensor(BEND_BOUNDS[: bend.shape[-1]])
-        return torch.cat([rigid, _bounded_on_both_sides(bend, bound)], -1)
 
     def _over(self, order: Tensor | None, pose: Tensor) -> Tensor:
         """Predicted order, or that of depth: later layers in front."""
@@ -160,19 +149,6 @@ def layer_spec(spec: SceneSpec, settings: Gradient) -> SceneSpec:
     if settings.per_sprite:
         spec = spec.without("rotation", *BENDS)
     return replace(spec, n_sprites=1)
-
-
-def _leaky(x: Tensor, low: float, high: float) -> Tensor:
-    """Clip to [low, high] but for a small slope outside."""
-    inside = x.clamp(low, high)
-    return inside + LEAK * (x - inside)
-
-
-def _bounded_on_both_sides(x: Tensor, bound: Tensor) -> Tensor:
-    """`x`, but outside of [-bound, bound] ever less; at most half as far again."""
-    inside = torch.minimum(torch.maximum(x, -bound), bound)
-    beyond = LEAK * (x - inside)
-    return inside + beyond / (1 + 2 * beyond.abs() / bound)
 
 
 def _gain_and_bias(predicted: Tensor) -> Tensor:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sklearn_sprites._engine.modules.bounds import SIMILARITY
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.scene_spec import SceneSpec
-
-SIMILARITY = 4  # numbers of such a pose
 
 
 class PoseTerms(NamedTuple):

@@ -25,6 +25,15 @@ def displacements(spline: Tensor, sides: tuple[int, int]) -> Tensor:
     return (spline.transpose(1, 2) @ basis).unflatten(2, sides)
 
 
+def bent_points(points: Tensor, spline: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Points (m, H, W, 2) over sprites after splines (m, G, 2) have moved them."""
+    if not spline.shape[1]:
+        return points
+    moves = displacements(spline, sides)
+    moves = F.grid_sample(moves, points, padding_mode="border", align_corners=False)
+    return points + moves.movedim(1, 3)
+
+
 def place_bent(
     sprites: Tensor,
     index: Tensor,
@@ -41,9 +50,6 @@ def place_bent(
         return place(sprites, index, pose, rows, columns)
     sides = (sprites.shape[2], sprites.shape[3])
     where = sprite_points(pixel_axes(rows, columns, 1, pose), pose, sides)
-    where = where.flatten(0, -4)  # (m, rows, columns, 2)
-    moves = displacements(spline.flatten(0, -3), sides)
-    moves = F.grid_sample(moves, where, padding_mode="border", align_corners=False)
-    where = where + moves.movedim(1, 3)
+    where = bent_points(where.flatten(0, -4), spline.flatten(0, -3), sides)
     drawn = F.grid_sample(sprites[index.flatten()], where, align_corners=False)
     return drawn.unflatten(0, index.shape)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_model import Regressed, SceneModel
+from sklearn_sprites._engine.modules.ground_head import GroundPose
 from sklearn_sprites._engine.ops.compositing import softclip
 from sklearn_sprites._engine.ops.layers import flat, order_by_errors
 from sklearn_sprites._engine.ops.linear import solve_symmetric
@@ -24,6 +25,7 @@ from sklearn_sprites._engine.ops.selection import (
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.splines import place_bent
+from sklearn_sprites._engine.training.moved_ground import moved_ground
 
 RIDGE = 1e-2  # squared pixels: the color of what is hardly seen goes to zero
 FAINT = 1e-3  # a value of the background below which no gain is read off it
@@ -71,6 +73,7 @@ class Shown(NamedTuple):
     over: Tensor
     color: Tensor
     behind: Tensor
+    ground: GroundPose
 
 
 def draw_all(planes: Tensor, pose: Tensor, spline: Tensor, spec: SceneSpec) -> Tensor:
@@ -102,14 +105,15 @@ def recolored(color: Tensor, change: Tensor) -> Tensor:
     return color * change[..., :1] + change[..., 1:]
 
 
-def ground(model: SceneModel, change: Tensor) -> Tensor:
+def ground(model: SceneModel, change: Tensor, where: GroundPose) -> Tensor:
     """The background with gain and bias (B, C, 2), (B, C, P); black where none is."""
     spec = model.spec
     if not spec.n_backgrounds:
         shape = (len(change), spec.channels, spec.height, spec.width)
         return flat(change.new_zeros(shape))
     gain, bias = change[..., None].unbind(2)
-    return flat(model.backgrounds * gain[..., None] + bias[..., None])
+    picture = moved_ground(model.backgrounds, where)
+    return flat(picture * gain[..., None] + bias[..., None])
 
 
 def first_behind(images: Tensor, model: SceneModel, regressed: Regressed) -> Tensor:
@@ -135,7 +139,8 @@ def select(
     if regressed.color is not None:
         color = recolored(color, regressed.color[:, :, None])
     candidates = Candidates(color, alpha, regressed.color is None)
-    behind = ground(model, first_behind(images, model, regressed))
+    first = first_behind(images, model, regressed)
+    behind = ground(model, first, regressed.ground)
     stage = Stage(flat(images), behind, regressed.over)
     if settings.selection == "exhaustive":
         return exhaustive(candidates, stage, rule.penalty, rule.may_be_empty)
@@ -156,18 +161,19 @@ def show(
     pose, spline = own(regressed.pose, choice), own(regressed.spline, choice)
     color, alpha = chosen(look, choice, pose, spline, model.spec)
     over, behind = regressed.over, first_behind(images, model, regressed)
+    where = regressed.ground
     if regressed.color is not None:
         change = regressed.color
     else:
-        change, behind = solved(images, model, color, alpha, over, behind)
+        change, behind = solved(images, model, color, alpha, over, behind, where)
     if model.spec.order == "solve":
         over = best_order(images, recolored(color, change), alpha)
         if regressed.color is None:
-            change, behind = solved(images, model, color, alpha, over, behind)
-    stage = Stage(flat(images), ground(model, behind), over)
+            change, behind = solved(images, model, color, alpha, over, behind, where)
+    stage = Stage(flat(images), ground(model, behind, where), over)
     image = composed(recolored(color, change), alpha, stage)
     seen = shown_share(alpha, over)
-    return Shown(choice, pose, spline, over, change, behind), image, seen
+    return Shown(choice, pose, spline, over, change, behind, where), image, seen
 
 
 def own(values: Tensor, choice: Tensor) -> Tensor:
@@ -202,12 +208,13 @@ def solved(
     alpha: Tensor,
     over: Tensor,
     behind: Tensor,
+    where: GroundPose,
 ) -> tuple[Tensor, Tensor]:
     """Gains of layers and background by least squares, as (B, L, C, 2), (B, C, 2)."""
     planes = shown_share(alpha, over)[:, :, None] * color
     if model.spec.n_backgrounds:
         clear = (1 - alpha).prod(1)[:, None, None]
-        picture = flat(model.backgrounds.detach())[:, None]
+        picture = flat(moved_ground(model.backgrounds, where))[:, None]
         planes = torch.cat([planes, clear * picture], 1)
     planes = planes.transpose(1, 2).contiguous()  # (B, C, R, P)
     gram = planes @ planes.transpose(2, 3)
