@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_build import build_guesser, with_arrays
+from sklearn_sprites._engine.models.scene_network import LayerGuess
+from sklearn_sprites._engine.modules.maps import folded
 from sklearn_sprites._engine.ops.ground import TERMS, lit
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.runtime import isolated
@@ -24,7 +26,7 @@ from sklearn_sprites._engine.scene_records import (
     pose_fields,
 )
 from sklearn_sprites._engine.scene_settings import Distilled, Search
-from sklearn_sprites._engine.search.batches import BATCH, joined
+from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.improve import improved
@@ -56,12 +58,14 @@ class Guesser:
     ) -> None:
         some = torch.Generator().manual_seed(0)  # every weight is overwritten
         network = with_arrays(build_guesser(searcher.spec, settings, some), arrays)
-        self.network = network.to(searcher.sprites.planes.device).eval()
+        self.network = folded(network.to(searcher.sprites.planes.device).eval())
         self.searcher, self.polish = searcher, settings.polish
 
-    def __call__(self, views: Tensor) -> Found:
-        """The layers of a batch."""
-        return exact(views, self.network(views), self.searcher, self.polish)
+    def __call__(self, views: list[Tensor]) -> Found:
+        """The layers of batches."""
+        guesses = [self.network(batch)[:2] for batch in views]
+        guess = LayerGuess(*(torch.cat(each) for each in zip(*guesses, strict=True)))
+        return exact(torch.cat(views), guess, self.searcher, self.polish)
 
 
 class ScenePredictor:
@@ -148,7 +152,7 @@ class ScenePredictor:
 
     def _found(self, views: list[Tensor]) -> Found:
         if self.guesser is not None:
-            return joined([self.guesser(view) for view in views])
+            return self.guesser(views)
         images = torch.cat(views)
         found = sought(images, self.searcher, BATCH)
         return improved(images, found, self.searcher, BATCH)

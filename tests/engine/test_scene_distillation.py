@@ -13,8 +13,9 @@ from sklearn_sprites._engine.modules.cues import CLEAR, cues, n_cues
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
 from sklearn_sprites._engine.scene_settings import Distilled, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.guesses import exact, guessed, without
+from sklearn_sprites._engine.search.guesses import exact, guessed
 from sklearn_sprites._engine.search.layers import draw, no_layers, picture
+from sklearn_sprites._engine.search.paying import without
 from sklearn_sprites._engine.search.scene import make_searcher
 from sklearn_sprites._engine.search.sprites import with_alpha
 from sklearn_sprites._engine.training.scene_distillation import focal, losses
@@ -247,6 +248,44 @@ def test_unlikely_layers_are_not_tried(spec):
     searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
     images = some_scenes(spec, taught)
     assert (guessed(images, as_guess(taught, chance=0.1), searcher).on == 0).all()
+
+
+def apart(n=4):
+    """Layers that do not touch."""
+    taught = some_layers(POSED, n)
+    taught.pose[:, 1, :2] = torch.tensor([20.0, 16.0])
+    taught.pose[:, 0, :2] = torch.tensor([6.0, 5.0])
+    return taught
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_what_a_guess_misses_is_searched_where_images_stay_poor(restarts):
+    taught = apart()
+    images = some_scenes(POSED, taught)
+    missed = taught._replace(on=torch.tensor([[1.0, 1.0], [1, 0], [0, 1], [1, 1]]))
+    searcher = make_searcher(
+        POSED, Search(restarts=restarts), 0.05, some_sprites(POSED)
+    )
+    with torch.no_grad():
+        found = exact(images, as_guess(missed), searcher, 2)
+    if restarts:
+        assert (found.layers.on == 1).all()
+        assert (found.picture.error < 0.5).all()
+    else:
+        assert torch.equal(found.layers.on, missed.on)
+
+
+def test_a_sprite_in_doubt_is_decided_by_the_image():
+    taught = apart()
+    images = some_scenes(POSED, taught)
+    searcher = make_searcher(POSED, Search(restarts=0), 0.05, some_sprites(POSED))
+    wrong = as_guess(taught._replace(sprite=1 - taught.sprite), chance=0.7)
+    doubted = wrong._replace(logits=(wrong.logits.exp() + 0.2).log())
+    with torch.no_grad():
+        sure = exact(images, wrong, searcher, 2)
+        found = exact(images, doubted, searcher, 2)
+    assert (sure.layers.sprite == taught.sprite).sum() == 0
+    assert (found.layers.sprite == taught.sprite).float().mean() > 0.8
 
 
 @pytest.mark.parametrize("spec", [POSED, ON_BLACK], ids=["level", "black"])

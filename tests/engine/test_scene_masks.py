@@ -16,7 +16,11 @@ from sklearn_sprites._engine.search.layers import (
     picture,
 )
 from sklearn_sprites._engine.search.mask_poses import refine_masks
-from sklearn_sprites._engine.search.moments import around_masks, make_window
+from sklearn_sprites._engine.search.moments import (
+    around_masks,
+    make_window,
+    seen_through,
+)
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, largest_around
 from sklearn_sprites._engine.search.polish import mask_step, normal_step, polish
 from sklearn_sprites._engine.search.posed import (
@@ -213,3 +217,11 @@ def test_sketches_do_not_depend_on_the_company_of_an_image():
         assert torch.equal(one[order], two)
     assert torch.equal(every.picture.error[order], other.picture.error)
     assert len(every.layers.on.sum(1).unique()) > 1  # not all are searched as often
+
+
+def test_windows_see_the_pixels_of_their_own_images():
+    maps = torch.rand(2, 3, 20, generator=torch.Generator().manual_seed(0))
+    places = torch.tensor([[0, 5, 19], [4, 4, 2], [7, 0, 1], [19, 18, 3]])
+    found = seen_through(maps, places)
+    for i, where in enumerate(places):
+        assert torch.equal(found[i], maps[i // 2][:, where])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_sprites._engine.models.scene_build import build_peaks
+from sklearn_sprites._engine.modules.maps import folded
 from sklearn_sprites._engine.modules.peaks import ABSENT, FINER, PeakMaps, peaks
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from tests.engine.test_scene_network import POSED, SHIFTED, seeded, some_images
@@ -94,3 +95,16 @@ def test_a_row_does_not_depend_on_its_batch():
         other = network(mixed)
     assert torch.equal(guess.pose[order[:32]], other.pose[:32])
     assert torch.equal(guess.logits[order[:32]], other.logits[:32])
+
+
+def test_normalization_folds_into_weights():
+    network = build_peaks(POSED, "small", 8, seeded(), 6)
+    images = some_images(8)
+    with torch.no_grad():
+        for _ in range(3):
+            network(images)  # statistics that are not those of the start
+        before = network.eval()(images)
+        after = folded(network)(images)
+    kinds = [type(part) for part in network.modules()]
+    assert torch.nn.BatchNorm2d not in kinds
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)

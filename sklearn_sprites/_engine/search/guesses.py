@@ -1,6 +1,7 @@
 """Layers that a network has guessed, made exact by a step or two of search."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,27 +10,35 @@ from sklearn_sprites._engine.models.scene_network import LayerGuess
 from sklearn_sprites._engine.ops.layers import flat, free_share
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse
+from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import image_of
+from sklearn_sprites._engine.search.improve import objective
 from sklearn_sprites._engine.search.layers import (
-    MOSTLY,
-    NOTICEABLE,
     Layers,
     Picture,
-    Worth,
+    blank_error,
     draw,
-    layer_colors,
     no_layers,
+    ordered,
     picture,
     settle,
 )
-from sklearn_sprites._engine.search.polish import OPAQUE, contrasts, polish
-from sklearn_sprites._engine.search.posed import PoseSearcher
+from sklearn_sprites._engine.search.moves import worst_layers
+from sklearn_sprites._engine.search.paying import paying
+from sklearn_sprites._engine.search.polish import stepped_on
+from sklearn_sprites._engine.search.posed import (
+    Draft,
+    PoseSearcher,
+    draft,
+    replace_layer,
+)
 from sklearn_sprites._engine.search.poses import widened
-from sklearn_sprites._engine.search.scene import Found, Searcher, pruned
+from sklearn_sprites._engine.search.scene import Found, Searcher, choose, pruned
 
-DOUBT = 0.03  # chance of a second sprite, relative to the first, to try it
+DOUBT = 0.1  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
-AT_ONCE = 16  # images drawn at full resolution: more leave the cache
+POORER = 4.0  # times the error with which images are poor: guesses are mended
+PRUNED = 64  # images at a time, where layers are only shifted
 
 
 def guessed(
@@ -66,119 +75,116 @@ def exact(views: Tensor, guess: LayerGuess, searcher: Searcher, steps: int) -> F
     """Colors and order solved, poses polished, layers dropped that do not pay.
 
     Where the network is in doubt between two sprites, both are polished, and the one
-    that explains better what its layer shows is taken. Where images are searched on
-    coarse pixels, these are precise enough for all but the colors.
+    that explains better what its layer shows is taken. In images that stay far from
+    explained, a layer or two are searched.
     """
     layers, posed = guessed(views, guess, searcher), searcher.posed
-    if posed is None:
-        return pruned(views, layers, searcher)
-    small = coarse(views, posed.step)
-    layers = _polished(small, layers, posed, min(steps, 1))
+    if posed is None or not searcher.spec.n_layers:
+        return pruned(views, layers, searcher, PRUNED)
     other = guessed(views, guess, searcher, second=True)
-    other = _polished(small, other, posed, min(steps, 1))
-    layers = _better(small, layers, other, posed)
-    layers = _polished(small, layers, posed, max(steps - 1, 0))
-    return _finished(views, small, layers, searcher, posed)
+    doubted = ((layers.sprite != other.sprite) & (layers.on > 0)).any(1)
+    for part in parts(doubted.nonzero()[:, 0], BATCH):
+        small = coarse(views[part], posed.step)
+        two = take(layers, part), take(other, part)
+        layers = put(layers, part, decided(small, *two, posed, min(steps, 1)))
+
+    def finish(part: Tensor) -> Finished:
+        return finished(views[part], take(layers, part), searcher, steps)
+
+    done = by_parts(finish, len(views), BATCH, views.device)
+    if searcher.search.restarts:
+        done = mended(views, done, searcher, steps)
+    return done.found
 
 
-def draw_coarse(small: Tensor, layers: Layers, posed: PoseSearcher) -> Tensor:
-    """Ink and alpha of layers on coarse pixels, (B, L, 2, H, W)."""
-    rows, columns = small.shape[2:]
-    return draw(posed.sprites, layers, rows, columns, posed.step)
+class Finished(NamedTuple):
+    """What was found, but for the pixels of its picture, and which images are poor."""
+
+    found: Found
+    is_poor: Tensor  # (B,)
 
 
-def _polished(small: Tensor, layers: Layers, posed: PoseSearcher, steps: int) -> Layers:
+def polished(small: Tensor, layers: Layers, posed: PoseSearcher, steps: int) -> Draft:
     """Layers in their order, after some steps."""
+    spec, sprites = posed.spec, posed.sprites
+    rows, columns = small.shape[2:]
+    drawn = draw(sprites, layers, rows, columns, posed.step)
+    found = settle(small, drawn, layers.over, spec, 1)
+    layers = layers._replace(over=found.over)
     if not steps:
-        return layers
-    spec, side = posed.spec, posed.step
-    drawn = draw_coarse(small, layers, posed)
-    layers = layers._replace(over=settle(small, drawn, layers.over, spec, 1).over)
-    return polish(small, layers, posed.sprites, posed.slopes, spec, steps, side)
+        return Draft(layers, drawn, found)
+    slopes, side, window = posed.slopes, posed.step, posed.window
+    layers, found = stepped_on(
+        small, layers, found, sprites, slopes, spec, steps, side, window
+    )
+    return Draft(layers, torch.stack([found.ink, found.alpha], 2), found)
 
 
-def _better(small: Tensor, one: Layers, two: Layers, posed: PoseSearcher) -> Layers:
-    """Each layer as in `two` if what either shows of it is explained better there."""
-    spec = posed.spec
+def decided(
+    small: Tensor, one: Layers, two: Layers, posed: PoseSearcher, steps: int
+) -> Layers:
+    """Each layer as in `one` or `two`, whichever explains what it shows better."""
+    first, second = (polished(small, each, posed, steps) for each in (one, two))
+    return _better(small, first, second, posed.spec)
+
+
+def _better(small: Tensor, one: Draft, two: Draft, spec: SceneSpec) -> Layers:
     seen, errors = [], []
-    for layers in (one, two):
-        drawn = draw_coarse(small, layers, posed)
-        found = picture(small, drawn, layers.over, spec)
+    for _, _, found in (one, two):
         seen.append(free_share(found.alpha, found.over) * found.alpha)
         errors.append((image_of(small, spec) - found.image).square().sum(1))
     where = flat(torch.maximum(*seen))  # (B, L, P)
     before, after = (flat(each[:, None]) for each in errors)
     better = (where * (after - before)).sum(2) < 0
-    better = better & (two.sprite != one.sprite)
-    return one._replace(
-        sprite=torch.where(better, two.sprite, one.sprite),
-        pose=torch.where(better[..., None], two.pose, one.pose),
+    better = better & (two.layers.sprite != one.layers.sprite)
+    return one.layers._replace(
+        sprite=torch.where(better, two.layers.sprite, one.layers.sprite),
+        pose=torch.where(better[..., None], two.layers.pose, one.layers.pose),
     )
 
 
-def _finished(
-    views: Tensor,
-    small: Tensor,
-    layers: Layers,
-    searcher: Searcher,
-    posed: PoseSearcher,
-) -> Found:
-    """Layers that pay, in their order on coarse pixels, and the picture they make."""
-    spec, side = searcher.spec, posed.step
-    drawn = draw_coarse(small, layers, posed)
-    now = settle(small, drawn, layers.over, spec, 1)
-    on, values = _paying(small, drawn, now, layers.on, searcher.penalty / side**2, spec)
-    layers = layers._replace(over=now.over, on=on)
-    parts = [
-        picture(
-            some, draw(searcher.sprites, part, spec.height, spec.width), part.over, spec
-        )
-        for some, part in zip(
-            views.split(AT_ONCE), _split(layers, AT_ONCE), strict=True
-        )
-    ]
-    found = Picture(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    return Found(layers, found, values.saves * side**2 * on, values.share)
+def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> Finished:
+    """Layers that pay, after some steps, in their order and the colors of all."""
+    posed, spec = searcher.posed, searcher.spec
+    assert posed is not None, "layers in any pose"
+    small, side = coarse(views, posed.step), posed.step
+    now = polished(small, layers, posed, steps)
+    seen = ordered(small, now.drawn, now.picture, spec, 1) if steps else now.picture
+    penalty = searcher.penalty / side**2
+    on, worth = paying(small, now.drawn, seen, now.layers.on, penalty, spec)
+    layers = now.layers._replace(over=seen.over, on=on)
+    limit = POORER * searcher.search.poor
+    poor = seen.error > limit * (blank_error(small, spec) - seen.error)
+    poor = poor & (seen.error > penalty)
+    drawn = draw(searcher.sprites, layers, spec.height, spec.width)
+    found = _without_pixels(picture(views, drawn, layers.over, spec))
+    return Finished(Found(layers, found, worth.saves * side**2 * on, worth.share), poor)
 
 
-def _paying(
-    views: Tensor,
-    drawn: Tensor,
-    now: Picture,
-    on: Tensor,
-    penalty: float,
-    spec: SceneSpec,
-) -> tuple[Tensor, Worth]:
-    """Layers that pay, and what they are worth: the worst is dropped, then the rest."""
-    values = without(views, now, spec)
-    pays = torch.where(values.share > MOSTLY, values.saves, 0)
-    least, worst = torch.where(on > 0, pays, torch.inf).min(1, keepdim=True)
-    kept = torch.where(least > penalty, on.gather(1, worst), 0)
-    on = on.scatter(1, worst, kept)  # without it, another one may pay
-    now = picture(views, drawn * on[..., None, None, None], now.over, spec)
-    values = without(views, now, spec)
-    pays = torch.where(values.share > MOSTLY, values.saves, 0)
-    return on * (pays > penalty).to(on), values
+def _without_pixels(found: Picture) -> Picture:
+    """Colors and error, which is all that records tell."""
+    small = {
+        name: getattr(found, name)[..., :0, :0]
+        for name in ("alpha", "ink", "planes", "image")
+    }
+    return found._replace(**small)
 
 
-def _split(layers: Layers, size: int) -> list[Layers]:
-    columns = [each.split(size) for each in layers]
-    return [Layers(*parts) for parts in zip(*columns, strict=True)]
-
-
-def without(views: Tensor, found: Picture, spec: SceneSpec) -> Worth:
-    """About what each layer is worth, where nothing else changes without it.
-
-    For all layers at once, where :func:`worth` solves the colors of the others anew.
-    """
-    thin = found._replace(alpha=found.alpha.clamp(max=1 - OPAQUE))
-    free, behind = contrasts(views, thin, spec)  # (B, L, P), (B, L, C, P)
-    color, alpha = layer_colors(found, spec), flat(thin.alpha)
-    own = free[:, :, None] * flat(found.ink)[:, :, None] * color[..., None]
-    change = alpha[:, :, None] * behind - own  # of the image, (B, L, C, P)
-    left = flat(image_of(views, spec) - found.image)[:, None]
-    more = (change * (change - 2 * left)).sum(2)  # squared error, (B, L, P)
-    seen = flat(free_share(found.alpha, found.over) * found.alpha)
-    shown = (seen > 0.5).to(more)
-    better = ((more > NOTICEABLE).to(more) * shown).sum(2)
-    return Worth(more.sum(2), better / shown.sum(2).clamp_min(1))
+def mended(views: Tensor, done: Finished, searcher: Searcher, steps: int) -> Finished:
+    """With a layer or two searched where images are poor, if the objective falls."""
+    posed = searcher.posed
+    assert posed is not None, "layers in any pose"
+    price = searcher.penalty
+    for part in parts(done.is_poor.nonzero()[:, 0], BATCH):
+        old, some = take(done, part), views[part]
+        small = coarse(some, posed.step)
+        now = draft(small, old.found.layers, posed)
+        now = replace_layer(small, now, now.layers.on.argmin(1), posed)
+        seen = old.found._replace(layers=now.layers, picture=now.picture)
+        worst = worst_layers(small, seen, posed.spec)[:, 0]
+        now = replace_layer(small, now, worst, posed)
+        new = finished(some, now.layers, searcher, steps)
+        better = objective(new.found, price) < objective(old.found, price)
+        found = choose(better, new.found, old.found)
+        done = put(done, part, Finished(found, old.is_poor))
+    return done

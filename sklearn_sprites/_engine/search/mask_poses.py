@@ -20,6 +20,7 @@ from sklearn_sprites._engine.search.moments import (
     look,
     make_steps,
     moved,
+    seen_through,
     slope_maps,
 )
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
@@ -58,11 +59,8 @@ def cut_mask_views(scene: Scene, pose: Tensor, window: Window) -> MaskViews:
         ],
         1,
     )
-    count, (rows, columns) = pose.shape[1], maps.shape[2:]
-    sight = look(window, pose.flatten(0, 1), rows, columns)
-    every = maps.flatten(2)[:, None].expand(-1, count, -1, -1).flatten(0, 1)
-    places = sight.places[:, None].expand(-1, maps.shape[1], -1)
-    seen = every.gather(2, places)  # (M, 2 C + 5, P)
+    sight = look(window, pose.flatten(0, 1), *maps.shape[2:])
+    seen = seen_through(maps.flatten(2), sight.places)  # (M, 2 C + 5, P)
     both, products, power, free = seen.split([maps.shape[1] - 4, 2, 1, 1], 1)
     return MaskViews(
         both, products, power[:, 0], free[:, 0] * sight.inside, sight.center

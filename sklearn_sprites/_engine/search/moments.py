@@ -109,6 +109,19 @@ def look(window: Window, pose: Tensor, rows: int, columns: int) -> Sight:
     return Sight(center, low * columns + right, inside)
 
 
+def seen_through(maps: Tensor, places: Tensor) -> Tensor:
+    """Maps (B, R, P) of images at places (B N, P') of windows, (B N, R, P').
+
+    Whole pixels are copied, all their maps at a time: much quicker than map by map.
+    """
+    b, r, p = maps.shape
+    pixels = maps.transpose(1, 2).reshape(b * p, r)
+    first = torch.arange(b, device=places.device)[:, None] * p
+    index = (places.view(b, -1) + first).flatten()
+    seen = pixels.index_select(0, index).view(*places.shape, r)
+    return seen.transpose(1, 2).contiguous()
+
+
 def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
     """From points around centers (M, 2) to sprites at poses (M, 4)."""
     matrix = to_frame(pose, sides)

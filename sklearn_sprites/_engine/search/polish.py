@@ -38,6 +38,7 @@ from sklearn_sprites._engine.search.moments import (
     look,
     make_steps,
     moved,
+    seen_through,
     slope_maps,
 )
 from sklearn_sprites._engine.search.poses import pixel_axes
@@ -178,12 +179,12 @@ def mask_step(
     planes, weights, free = hidden_planes(found, spec)
     left = image_of(images, spec) - found.image
     maps = torch.cat([flat(left), planes], 1)  # (B, C + R, P)
-    maps = maps[:, None].expand(-1, n, -1, -1).flatten(0, 1)
-    places = sight.places[:, None]
-    seen = maps.gather(2, places.expand(-1, maps.shape[1], -1))
+    seen = seen_through(maps, sight.places)
     left, behind = seen.split([left.shape[1], planes.shape[1]], 1)
     behind = weights.unflatten(1, (n, -1)).flatten(0, 1) @ behind  # (M, C, P)
-    open_share = free.flatten(0, 1)[:, None].gather(2, places) * sight.inside[:, None]
+    own = free.flatten(0, 1)[..., None]  # of each layer alone
+    open_share = seen_through(own.transpose(1, 2), sight.places)
+    open_share = open_share * sight.inside[:, None]
     clear = (1 - drawn[:, :1]).clamp_min(OPAQUE)
     color = layer_colors(found, spec).flatten(0, 1)[..., None]  # (M, C, 1)
     contrast = open_share * color - behind * (sight.inside[:, None] / clear)
@@ -222,6 +223,22 @@ def polished(
     rows, columns = images.shape[2:]
     drawn = draw(sprites, layers, rows, columns, side)
     found = picture(images, drawn, layers.over, spec)
+    return stepped_on(images, layers, found, sprites, slopes, spec, steps, side, window)
+
+
+def stepped_on(
+    images: Tensor,
+    layers: Layers,
+    found: Picture,
+    sprites: Sprites,
+    slopes: Slopes,
+    spec: SceneSpec,
+    steps: int,
+    side: int = 1,
+    window: Window | None = None,
+) -> tuple[Layers, Picture]:
+    """The same from the picture that layers make."""
+    rows, columns = images.shape[2:]
     failed = torch.zeros_like(layers.sprite[:, 0])
     dampings = torch.tensor(DAMPINGS).to(images)
     for _ in range(steps):
@@ -235,6 +252,9 @@ def polished(
         better = other.error < found.error
         failed = torch.where(better, failed, failed + 1)
         layers = layers._replace(pose=pick(better, pose, layers.pose))
+        if better.all():  # a sync, which often saves a copy of everything
+            found = other
+            continue
         found = Picture(
             *(pick(better, n, o) for n, o in zip(other, found, strict=True))
         )

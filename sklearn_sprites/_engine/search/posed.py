@@ -63,9 +63,9 @@ def make_pose_searcher(
     """Prepare sprites, by default for the resolution that images are searched at."""
     step, grid = step or coarse_step(spec), sprites.on_grid()
     slopes = make_slopes(grid, spec, search, step)
-    alpha = slopes.planes[:, 0]
-    ink = slopes.planes[:, 3] if spec.has_shades else alpha
-    soft = Sprites(torch.stack([ink, alpha], 1))
+    alpha = slopes.planes[:, :1]  # that of masks is their ink, too
+    shades = [slopes.planes[:, 3:4]] if spec.has_shades else []
+    soft = Sprites(torch.cat([*shades, alpha], 1))
     bank = make_bank(grid, spec, search, step)
     drawn = soft if step > 1 else sprites
     window = None
