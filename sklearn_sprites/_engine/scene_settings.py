@@ -23,7 +23,8 @@ class Search:
     Parameters
     ----------
     sweeps : int, default=2
-        How often every layer is searched anew.
+        How often every layer is searched. From the second time on, at one place, and
+        one candidate per sprite is refined.
     peaks : int, default=2
         Places per image and layer at which the bank of poses is tried.
     hypotheses : int, default=2

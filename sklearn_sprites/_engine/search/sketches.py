@@ -1,5 +1,7 @@
 """All layers of images on coarse pixels: sweeps over layers."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -38,9 +40,15 @@ def sketch(
         return draft(some, no_layers(some, searcher.spec), searcher)
 
     now = by_parts(begin, n, size, device)
-    for _ in range(sweeps):
-        now = _swept(small, now, searcher, size)
+    for turn in range(sweeps):
+        now = _swept(small, now, again(searcher) if turn else searcher, size)
     return now
+
+
+def again(searcher: PoseSearcher) -> PoseSearcher:
+    """A search for what was found before: one place, one candidate per sprite."""
+    search = replace(searcher.search, peaks=1, hypotheses=1)
+    return searcher._replace(search=search)
 
 
 def _swept(images: Tensor, now: Draft, searcher: PoseSearcher, size: int) -> Draft:
