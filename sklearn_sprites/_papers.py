@@ -216,6 +216,7 @@ SCENES: Mapping[str, Configuration] = MappingProxyType(
             *(19, 3, 35, 24, 5.0, 210, 50),
             encoder="resnet32",
             sweeps=1,
+            joins=0,
             freeze=1,
             drops=(100, 200),
         ),

@@ -140,6 +140,7 @@ def test_a_name_stands_for_settings():
         ("batch_size", 1),
         ("learning_rate", 0),
         ("warmup", -1),
+        ("joins", -1),
     ],
 )
 def test_settings_out_of_range_are_named(name, value):

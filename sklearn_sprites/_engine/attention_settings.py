@@ -16,6 +16,7 @@ RANGES = {
     "batch_size": "is below 2",
     "learning_rate": "is not positive",
     "warmup": "is negative",
+    "joins": "is negative",
 }
 
 
@@ -69,6 +70,10 @@ class Attention:
         the epoch.
     drops : tuple of int, default=()
         Numbers of epochs after which the step size of the network is divided by ten.
+    joins : int or None, default=None
+        Number of epochs after which layers are stretched, sheared, tilted and bent by
+        splines, and backgrounds are moved, as far as they may be. ``None``: half of
+        `max_rounds`, as sprites should be sharp first.
     stops : bool, default=True
         Whether training ends when the loss has settled within `tol`, before
         `max_rounds` epochs.
@@ -98,13 +103,13 @@ class Attention:
     learning_rate: float = 1e-3
     warmup: int = 1
     drops: tuple[int, ...] = ()
+    joins: int | None = None
     stops: bool = True
 
     # What Regression lets users choose, too.
     color: ClassVar[str] = "solve"
     background: ClassVar[str | float | None] = None
     per_sprite: ClassVar[bool] = False
-    joins: ClassVar[int] = 0
     first_scale: ClassVar[float] = 1.0
     selection: ClassVar[str] = "greedy"
 
@@ -120,6 +125,7 @@ class Attention:
             "batch_size": self.batch_size >= 2,
             "learning_rate": self.learning_rate > 0,
             "warmup": self.warmup >= 0,
+            "joins": self.joins is None or self.joins >= 0,
         }
         for name, is_valid in checks.items():
             if not is_valid:

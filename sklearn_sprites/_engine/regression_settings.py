@@ -7,7 +7,6 @@ from sklearn_sprites._engine.settings import ClonePerturb
 
 LEAST = {
     "pool": 1,
-    "joins": 0,
     "freeze": 0,
     "mask_noise": 0,
     "sweeps": 1,
@@ -40,9 +39,10 @@ class Regression:
     per_sprite : bool, default=False
         Whether each sprite adds a pose of its own to that of the layer. Angles,
         stretch, shear and tilts are then the sprites' alone.
-    joins : int, default=0
-        The number of epochs after which sprites do so, layers are bent by splines, and
-        backgrounds are moved.
+    joins : int or None, default=None
+        Number of epochs after which sprites do so, layers are stretched, sheared,
+        tilted and bent by splines, and backgrounds are moved, as far as they may be.
+        ``None``: half of `max_rounds`, as sprites should be sharp first.
     first_scale : float, default=1.0
         Scale of all layers at first, where they may be scaled.
     freeze : int, default=1
@@ -86,7 +86,7 @@ class Regression:
     color: str = "solve"
     background: str | float | None = None
     per_sprite: bool = False
-    joins: int = 0
+    joins: int | None = None
     first_scale: float = 1.0
     freeze: int = 1
     mask_noise: float = 0.4
@@ -106,6 +106,8 @@ class Regression:
             value = getattr(self, name)
             if not value >= least:
                 raise ValueError(f"{name}={value!r} must be at least {least}.")
+        if not (self.joins is None or self.joins >= 0):
+            raise ValueError(f"joins={self.joins!r} must be at least 0.")
         for name in ("first_scale", "learning_rate", "factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be positive.")

@@ -129,7 +129,7 @@ def shaken(n=64):
 def test_movements_of_the_background_are_learned_and_drawn_again():
     images, offset = shaken()
     localizer = Regression(
-        batch_size=16, background="mean", stops=False, reassignment=None
+        batch_size=16, background="mean", stops=False, reassignment=None, joins=0
     )
     settings = SceneSettings(regression=localizer, max_rounds=30, penalty=1e6)
     sprites = np.full((1, 2, 7, 6), 0.5, np.float32)

@@ -95,6 +95,15 @@ def test_only_sprites_are_bent_where_they_add_poses():
     assert model(images).pose[..., 4:].flatten(0, 2).std(0).min() > 0
 
 
+@NAMES
+def test_bends_join_later(name):
+    model, images = make_model(name, 0.1)
+    before, after = model(images, with_own=False).pose, model(images).pose
+    assert not before[..., 4:].any()
+    assert torch.equal(before[..., :4], after[..., :4])
+    assert (after[..., 4:] != 0).all()
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("far", [9.0, 1e6])
 def test_layers_are_bent_within_bounds_and_can_come_back(sign, far):
@@ -155,9 +164,9 @@ def planted(name, n=64):
     return place(letter()[:, 1:], index, pose, 16, 16)[:, 0].numpy(), pose
 
 
-def fitted(name, images, localizer, max_rounds):
+def fitted(name, images, localizer, max_rounds, tol=1e-3):
     spec = SceneSpec(1, 1, 0, 1, 16, 16, 12, 12, (name,), "gain", "depth")
-    settings = SceneSettings(regression=localizer, max_rounds=max_rounds)
+    settings = SceneSettings(regression=localizer, max_rounds=max_rounds, tol=tol)
     seed = np.random.SeedSequence(0)
     return fit_regression(
         images, spec, settings, localizer, seed, "cpu", letter().numpy()
@@ -168,7 +177,13 @@ def points(inside, record):
     return image_points(inside, torch.from_numpy(record.pose()), (12, 12))
 
 
-QUICK = {"reassignment": None, "mask_noise": 0.0, "stops": False, "freeze": 30}
+QUICK = {
+    "reassignment": None,
+    "mask_noise": 0.0,
+    "stops": False,
+    "freeze": 30,
+    "joins": 0,
+}
 LOCALIZERS = {
     "regression": Regression(**QUICK, batch_size=16),
     "attention": Attention(**QUICK, batch_size=16, n_features=16, warmup=0),
@@ -207,3 +222,12 @@ def test_bends_are_learned_and_drawn_again(name, localizer):
     )
     stretched = predictor.render(replace(record, log_stretch=record.log_stretch + 0.2))
     assert np.abs(stretched.images - drawn).max() > 0.1
+
+
+def test_a_fit_does_not_settle_before_bends_have_joined():
+    images, _ = planted("affine", 16)
+    rounds = [
+        fitted("affine", images, Regression(joins=joins, freeze=0), 40, tol=10.0)
+        for joins in (0, 12)
+    ]
+    assert rounds[1].n_rounds == rounds[0].n_rounds + 12 < 40

@@ -158,7 +158,8 @@ def make_learner(**settings):
     optimizer = make_scene_optimizer(model.float(), model.settings)
     usage = torch.zeros((L, K + 1), dtype=torch.int64)
     seeded = torch.Generator().manual_seed(0)
-    return SceneLearner(model, optimizer, images, seeded, seeded, 0.01, usage)
+    joins = model.settings.joins or 0
+    return SceneLearner(model, optimizer, images, seeded, seeded, 0.01, usage, joins)
 
 
 def test_splines_join_when_sprites_do():
@@ -199,7 +200,13 @@ def planted(n=64):
     return torch.stack([torch.ones_like(mask), mask])[None].numpy(), images.numpy()
 
 
-QUICK = {"reassignment": None, "mask_noise": 0.0, "stops": False, "freeze": 30}
+QUICK = {
+    "reassignment": None,
+    "mask_noise": 0.0,
+    "stops": False,
+    "freeze": 30,
+    "joins": 0,
+}
 LOCALIZERS = {
     "regression": Regression(**QUICK, batch_size=16),
     "attention": Attention(**QUICK, batch_size=16, n_features=16, warmup=0),

@@ -66,7 +66,8 @@ def make_learner(make, n=10, **settings):
     usage = torch.zeros((L, K + 1), dtype=torch.int64)
     optimizer = make_scene_optimizer(model, model.settings)
     return SceneLearner(
-        model, optimizer, images, make.generator, make.generator, 0.01, usage
+        *(model, optimizer, images, make.generator, make.generator, 0.01, usage),
+        joins=model.settings.joins or 0,
     )
 
 

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.scene_build import build_localizer
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
-from sklearn_sprites._engine.modules.bounds import bounded_pose, bounded_spline
+from sklearn_sprites._engine.modules.bounds import (
+    SIMILARITY,
+    bounded_pose,
+    bounded_spline,
+)
 from sklearn_sprites._engine.modules.ground_head import GroundHead, GroundPose
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.pose_head import PoseHead
@@ -89,11 +93,14 @@ class SceneModel(nn.Module):
     def forward(self, images: Tensor, with_own: bool = True) -> Regressed:
         """Regress the layers of (B, C, H, W), with or without what joins later.
 
-        That are splines of layers, sprites' own poses, and what backgrounds do.
+        That are bends and splines of layers, sprites' own poses, and what backgrounds
+        do.
         """
         latents = self.network.localizer(images)
         guess = self.network.guess(latents)
         pose, features = guess.pose, latents.features
+        if not with_own:
+            pose = pose[..., :SIMILARITY]
         pose = F.pad(pose, (0, self.spec.pose_size - pose.shape[-1]))
         if self.own is not None and with_own:
             pose = pose + self.own(features, torch.zeros_like(latents.place))

@@ -31,6 +31,7 @@ class SceneLearner:
     noise: torch.Generator  # on the device: of masks
     penalty: float
     usage: Tensor  # (L, K + 1) images since the last look, the last empty
+    joins: int = 0  # epochs until all that layers may do is told
     epoch: int = 0  # full epochs so far
     steps: int = 0
 
@@ -78,7 +79,7 @@ def scene_step(learner: SceneLearner, index: Tensor) -> Tensor:
     """One gradient step on the images at `index`; the loss, still on the device."""
     model, settings = learner.model, learner.settings
     images, frozen = learner.images[index], learner.is_frozen
-    regressed = model(images, learner.epoch >= settings.joins)
+    regressed = model(images, learner.epoch >= learner.joins)
     noise = noise_of_masks(model.spec, settings.mask_noise, learner.noise)
     look = Look(model.sprites.raw(frozen), noise)
     rule = Rule(

@@ -16,7 +16,7 @@ from sklearn_sprites._engine.scene_settings import (
     SceneSettings,
     resolve_penalty,
 )
-from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec
+from sklearn_sprites._engine.scene_spec import BENDS, SPLINE, SceneSpec
 from sklearn_sprites._engine.training.regression_steps import (
     SceneLearner,
     make_scene_optimizer,
@@ -76,8 +76,16 @@ def fit_regression(
             noise,
             penalty,
             torch.zeros(shape, dtype=torch.int64, device=device),
+            epochs_until_joined(regression, settings.max_rounds),
         )
+        if warm is not None:  # nothing is frozen, or waits, again
+            learner.epoch = max(regression.freeze, learner.joins)
         return _run(learner, settings, on_round)
+
+
+def epochs_until_joined(settings: Gradient, max_rounds: int) -> int:
+    """After how many epochs all that layers may do is told."""
+    return max_rounds // 2 if settings.joins is None else settings.joins
 
 
 def _run(
@@ -87,6 +95,7 @@ def _run(
 ) -> FittedScenes:
     losses: list[float] = []
     most, stops = max(settings.max_rounds, 1), learner.settings.stops
+    whole = max(learner.settings.freeze, learner.joins) - learner.epoch
     settled = False
 
     def fitted() -> FittedScenes:
@@ -99,8 +108,7 @@ def _run(
     for turn in range(most):
         losses.append(scene_epoch(learner))
         _check(losses, learner.model)
-        thawed = losses[learner.settings.freeze :]
-        settled = stops and has_settled(thawed, settings.tol, PATIENCE)
+        settled = stops and has_settled(losses[max(whole, 0) :], settings.tol, PATIENCE)
         told = RoundInfo(turn + 1, most, losses[-1], "gradient", fitted)
         if on_round is not None and on_round(told):
             break
@@ -133,7 +141,7 @@ def _start(
     first, shape = regression.background, (spec.n_backgrounds, *images.shape[1:])
     sprites, behind = given, images.new_ones(shape)
     if given is None or (first is None and spec.has_picture):
-        stiff, device = spec.without(SPLINE), str(images.device)
+        stiff, device = spec.without(SPLINE, *BENDS), str(images.device)
         found, behind = first_sprites(images, stiff, settings, draws, device)
         sprites = found if given is None else given
     if not spec.has_picture:
