@@ -88,7 +88,8 @@ class Distilled:
     sprites, places and colors. To predict, it looks at an image once: the peaks of a
     heat map are the layers, features at a peak tell sprite and pose. Colors and order
     are solved, poses are polished, and layers that do not pay are dropped, as by
-    search.
+    search. In the few images that stay far from explained, two layers are searched,
+    unless `search` has no restarts.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class Distilled:
     angles : int, default=12
         Angles between which the network chooses before it tells the rest, where layers
         may be turned.
-    polish : int, default=3
+    polish : int, default=2
         Gauss-Newton steps on the poses that the network guesses; none where layers are
         only moved on black, by whole pixels.
 
@@ -122,7 +123,7 @@ class Distilled:
     drawn: float = 0.5
     learning_rate: float = 3e-3
     angles: int = 12
-    polish: int = 3
+    polish: int = 2
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
