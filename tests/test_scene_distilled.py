@@ -147,6 +147,7 @@ def test_names_stand_for_settings():
         ("learning_rate", 0),
         ("angles", 0),
         ("polish", -1),
+        ("end_to_end", -1),
     ],
 )
 def test_settings_out_of_range_are_named(name, value):

@@ -76,6 +76,7 @@ RANGES = {
     "learning_rate": "is not positive",
     "angles": "is below 1",
     "polish": "is negative",
+    "end_to_end": "is negative",
 }
 
 
@@ -109,6 +110,10 @@ class Distilled:
     polish : int, default=2
         Gauss-Newton steps on the poses that the network guesses; none where layers are
         only moved on black, by whole pixels.
+    end_to_end : int, default=0
+        Further steps of the optimizer in which the network learns from the images, too:
+        layers are drawn as guessed, in solved colors, and the squared error is
+        differentiated by where and how likely they are.
 
     Examples
     --------
@@ -124,6 +129,7 @@ class Distilled:
     learning_rate: float = 3e-3
     angles: int = 12
     polish: int = 2
+    end_to_end: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -135,6 +141,7 @@ class Distilled:
             "learning_rate": self.learning_rate > 0,
             "angles": self.angles >= 1,
             "polish": self.polish >= 0,
+            "end_to_end": self.end_to_end >= 0,
         }
         for name, is_valid in checks.items():
             if not is_valid:

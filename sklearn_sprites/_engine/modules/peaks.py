@@ -49,7 +49,10 @@ class PeakMaps(AbstractLocalizer):
 
     def forward(self, images: Tensor) -> Latents:
         """Latents of images (B, C, H, W)."""
-        heat = self.heat(images)
+        return self.latents(self.heat(images))
+
+    def latents(self, heat: Heat) -> Latents:
+        """Latents of the highest peaks."""
         spot, is_peak = peaks(heat.cells, self.n_layers)
         latents = self.at(heat, spot)
         heights = heat.cells.flatten(1).gather(1, spot)

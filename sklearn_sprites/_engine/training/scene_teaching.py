@@ -18,6 +18,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import ground_of
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.training.scene_distillation import losses
+from sklearn_sprites._engine.training.scene_end_to_end import image_loss
 from sklearn_sprites._engine.training.scene_sampling import (
     Taught,
     drawn_scenes,
@@ -25,6 +26,8 @@ from sklearn_sprites._engine.training.scene_sampling import (
 )
 
 WARMUP = 50  # steps in which the learning rate grows
+GENTLE = 0.15  # share of the learning rate with which images themselves teach
+WEIGHT = 3.0  # of the error of images, relative to what search teaches
 
 
 class Lesson(NamedTuple):
@@ -66,22 +69,29 @@ def distilled(
     """A network that has learned a lesson about scenes of some sprites.
 
     `spec` describes views. Half of a batch, or another share, are images; the others
-    are scenes drawn from what was found in them.
+    are scenes drawn from what was found in them. In the end, some steps lower the error
+    of the images that guesses draw, too.
     """
     draws = generator(seed, "cpu")
     with isolated(grad=True, seed=seed):
         network = build_guesser(spec, settings, draws).to(sprites.planes.device)
         rows = batches(len(lesson.views), settings.batch_size - settings.n_drawn, draws)
         optimizer = torch.optim.Adam(network.train().parameters(), fused=True)
-        for step in range(settings.steps):
+        for step in range(settings.steps + settings.end_to_end):
             images, taught = exercise(
                 lesson, next(rows), sprites, spec, settings, draws
             )
             found = losses(network, images, taught, draws)
+            loss = found.heat + found.sprite + found.pose
+            late, share = step - settings.steps, rate(step, settings.steps)
+            if late >= 0:
+                drawn = image_loss(images, network(images), sprites, spec)
+                loss = loss + WEIGHT * drawn
+                share = GENTLE * rate(late, settings.end_to_end)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * rate(step, settings.steps)
+                group["lr"] = settings.learning_rate * share
             optimizer.zero_grad(set_to_none=True)
-            (found.heat + found.sprite + found.pose).backward()
+            loss.backward()
             optimizer.step()
     return network.eval()
 
