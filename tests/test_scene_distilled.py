@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone
 
 from sklearn_sprites import Distilled, LayeredSpriteDecomposition, Search
+from sklearn_sprites._engine.scene_inference import CHUNK, MANY
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
 from tests.engine.test_scene_network import POSED
 from tests.scenes import (
@@ -189,3 +190,16 @@ def test_over_pictures_a_network_sees_the_ground():
         **QUICK, n_backgrounds=1, background="image", localizer=settings
     ).fit(images)
     assert_same_layers(model.decompose(images), model.decomposition_)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("n", [0, 1, 64, 1000, 10_000])
+def test_images_are_found_in_whole_batches_on_any_number_of_cores(
+    fitted, monkeypatch, n_threads, n
+):
+    predictor = fitted._model()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    chunk = predictor._chunk(n)
+    assert chunk % predictor.size == 0
+    assert chunk > 0
+    assert chunk <= max(MANY * CHUNK // n_threads, predictor.size)

@@ -27,7 +27,7 @@ from sklearn_sprites._engine.training.scene_sampling import (
 
 WARMUP = 50  # steps in which the learning rate grows
 GENTLE = 0.15  # share of the learning rate with which images themselves teach
-WEIGHT = 3.0  # of the error of images, relative to what search teaches
+WEIGHT = 20.0  # of the error of images, relative to what search teaches
 
 
 class Lesson(NamedTuple):
