@@ -139,7 +139,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         network is trained together with the sprites, it is always the latter.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
-        values scaled to [0, 1]. ``"auto"`` grows with the size of the images.
+        values scaled to [0, 1]. ``"auto"`` grows with the size of the images, and is
+        three times as large over pictures.
     init : "windows", ConstantSprites or array-like, default="windows"
         First sprites: clusters of the windows in which blobs find objects, all of one
         color, see :class:`ConstantSprites`, or an array of shape (n_sprites, h, w, C or

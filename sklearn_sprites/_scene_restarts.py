@@ -48,10 +48,7 @@ class SceneJob:
     @property
     def penalty(self) -> float:
         """What a layer must save, in model units."""
-        spec = self.spec
-        return resolve_penalty(
-            self.settings.penalty, spec.height, spec.width, spec.channels
-        )
+        return resolve_penalty(self.settings.penalty, self.spec)
 
 
 @dataclass(frozen=True)

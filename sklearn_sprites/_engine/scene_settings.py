@@ -210,12 +210,12 @@ class SceneSettings:
 SHIFTED, POSED, SHADED = 400, 160, 96
 SPRITE_UPDATES = ("closed_form", "gradient")
 PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
+DEARER = 3.0  # times this over pictures, where shading is never drawn exactly
 
 
-def resolve_penalty(
-    penalty: float | str, height: int, width: int, channels: int
-) -> float:
+def resolve_penalty(penalty: float | str, spec: SceneSpec) -> float:
     """What a layer must save, in squared error summed over an image."""
     if penalty == "auto":
-        return PENALTY_PER_VALUE * height * width * channels
+        price = PENALTY_PER_VALUE * (DEARER if spec.has_picture else 1)
+        return price * spec.height * spec.width * spec.channels
     return float(penalty)

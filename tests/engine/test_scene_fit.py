@@ -70,7 +70,7 @@ def settings(rounds=3, **changes):
 
 def predictor(fitted, search=QUICK, device="cpu"):
     spec = fitted.spec
-    penalty = resolve_penalty("auto", spec.height, spec.width, spec.channels)
+    penalty = resolve_penalty("auto", spec)
     return ScenePredictor(fitted, search, penalty, device)
 
 

@@ -111,7 +111,7 @@ def _learner(
     given: NDArray | None,
 ) -> Learner:
     inner, side = spec.reduced(), spec.reduction
-    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
+    penalty = resolve_penalty(settings.penalty, spec)
     if given is not None:
         given = pooled(given, side)
     penalty = penalty / side**2

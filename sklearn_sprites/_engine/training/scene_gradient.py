@@ -56,7 +56,7 @@ def fit_regression(
     """
     children = seed.spawn(2)
     draws, noise = generator(children[0], "cpu"), generator(children[1], device)
-    penalty = resolve_penalty(settings.penalty, spec.height, spec.width, spec.channels)
+    penalty = resolve_penalty(settings.penalty, spec)
     with isolated(grad=True, seed=seed):
         data = torch.from_numpy(np.ascontiguousarray(images)).to(device)
         if warm is not None:
