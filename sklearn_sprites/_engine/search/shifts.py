@@ -16,6 +16,7 @@ from sklearn_sprites._engine.ops.correlation import Filters, correlate
 from sklearn_sprites._engine.ops.layers import compose, solve_planes
 from sklearn_sprites._engine.search.layers import HIGHEST_GAIN, pick
 
+ROOM = 80  # sprites times images searched together: their maps stay in a cache
 EMPTY = 0.5  # squared pixels added to a sprite's energy: slivers explain nothing
 
 
@@ -77,6 +78,23 @@ def search_shifts(
     A layer found anew replaces the old one only where the error falls. The first layer
     is of the sprite that is best but for `rank` others: another start, another end.
     """
+    size = 2 ** (max(ROOM // len(ink), 1).bit_length() - 1)  # a part of any batch
+    parts = [
+        _search(some, ink, filters, n_layers, sweeps, penalty, rank)
+        for some in images.split(size)
+    ]
+    return Shifted(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _search(
+    images: Tensor,
+    ink: Tensor,
+    filters: Filters,
+    n_layers: int,
+    sweeps: int,
+    penalty: float,
+    rank: int,
+) -> Shifted:
     b, k = len(images), len(ink)
     whole = correlate(images, filters)  # (B, C, K, H', W')
     found = _nothing(images, k, n_layers)
