@@ -19,6 +19,8 @@ from sklearn_sprites._engine.search.scene import (
     pruned,
 )
 
+FEW = 8  # images of a batch where sprites are only shifted: hardly any are poor
+
 
 def objective(found: Found, penalty: float) -> Tensor:
     """Squared error and penalties (B,)."""
@@ -43,10 +45,11 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
     The tensors of `found` are written to.
     """
     blank = torch.cat([blank_error(x, searcher.spec) for x in images.split(size)])
+    few = size if searcher.filters is None else min(FEW, size)
     for move, factor in moves(searcher):
         poor = is_poor(found, blank, searcher, factor).nonzero()[:, 0]
-        rows, layers = _proposals(images, found, poor, move, size)
-        for part in parts(torch.arange(len(rows), device=rows.device), size):
+        rows, layers = _proposals(images, found, poor, move, few)
+        for part in parts(torch.arange(len(rows), device=rows.device), few):
             chosen = rows[part]
             new = finished(images[chosen], take(layers, part), searcher)
             old = take(found, chosen)
