@@ -14,9 +14,9 @@ from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.moved_ground import moved_ground
-from sklearn_sprites._engine.training.regressed import Look, Rule, show
 from sklearn_sprites._engine.training.scene_gradient import fit_regression
 from tests.oracles_scenes import placed_point
+from tests.regressed import assert_slope, nudge_heads, shown
 from tests.strategies import Draws
 
 HEIGHT, WIDTH = 13, 15
@@ -86,31 +86,17 @@ def test_slopes_of_backgrounds_are_those_of_differences():
     sprites = make.uniform(2, 3, 7, 6, low=0.1, high=0.5).float()
     behind = make.uniform(1, 2, HEIGHT, WIDTH).float()
     model = SceneModel(spec_of(MOST), settings, sprites, behind, make.generator)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "group_" in name:
-                parameter += make.normal(*parameter.shape, scale=0.1).float()
+    nudge_heads(model, make, 0.1)
     model, images = model.double().eval(), make.uniform(3, 2, HEIGHT, WIDTH)
 
     def loss():
-        look = Look(model.sprites.planes())
-        image = show(images, model, model(images), look, Rule(0.0, False))[1]
-        return (image - flat(images)).square().sum()
+        return (shown(model, images)[1] - flat(images)).square().sum()
 
     loss().backward()
     for head in (model.ground.pose.head, model.ground.spline):
         bias = head.group_bias
-        slope = make.normal(*bias.shape)
-        with torch.no_grad():
-            bias += 1e-6 * slope
-            above = loss()
-            bias -= 2e-6 * slope
-            below = loss()
-            bias += 1e-6 * slope
-        expected = (bias.grad * slope).sum()
         assert (bias.grad != 0).all()
-        found = (above - below) / 2e-6
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert_slope(loss, bias, make.normal(*bias.shape))
 
 
 def shaken(n=64):

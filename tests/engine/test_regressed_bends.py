@@ -15,8 +15,9 @@ from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, SceneSpec
 from sklearn_sprites._engine.search.poses import image_points, place
-from sklearn_sprites._engine.training.regressed import Look, Rule, draw_all, show
+from sklearn_sprites._engine.training.regressed import draw_all
 from sklearn_sprites._engine.training.scene_gradient import fit_regression, scene_model
+from tests.regressed import nudge_heads, shown
 from tests.strategies import Draws, attack, draws
 
 K, L, C, HEIGHT, WIDTH = 3, 2, 2, 13, 15
@@ -38,16 +39,8 @@ def make_model(name, scale=0.0, **settings):
     behind = make.uniform(1, C, HEIGHT, WIDTH).float()
     settings = Regression(color="predict", **settings)
     model = SceneModel(spec_of(name), settings, sprites, behind, make.generator)
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if "group_" in parameter_name:
-                parameter += make.normal(*parameter.shape, scale=scale).float()
+    nudge_heads(model, make, scale)
     return model.double().eval(), make.uniform(4, C, HEIGHT, WIDTH)
-
-
-def shown(model, images):
-    look = Look(model.sprites.planes())
-    return show(images, model, model(images), look, Rule(0.0, False))
 
 
 @NAMES

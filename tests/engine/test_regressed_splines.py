@@ -15,7 +15,6 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.poses import pixel_axes, place, sprite_points
 from sklearn_sprites._engine.search.splines import displacements, place_bent
 from sklearn_sprites._engine.settings import ClonePerturb
-from sklearn_sprites._engine.training.regressed import Look, Rule, show
 from sklearn_sprites._engine.training.regression_steps import (
     SceneLearner,
     make_scene_optimizer,
@@ -24,6 +23,7 @@ from sklearn_sprites._engine.training.regression_steps import (
 )
 from sklearn_sprites._engine.training.scene_gradient import fit_regression, scene_model
 from tests import oracles
+from tests.regressed import assert_slope, nudge_heads, shown
 from tests.strategies import Draws
 
 K, L, C, HEIGHT, WIDTH = 3, 2, 2, 13, 15
@@ -38,16 +38,8 @@ def make_model(per_sprite, scale=0.1, names=NAMES, **settings):
     behind = make.uniform(1, C, HEIGHT, WIDTH).float()
     settings = Regression(color="predict", per_sprite=per_sprite, **settings)
     model = SceneModel(spec, settings, sprites, behind, make.generator)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "group_" in name:
-                parameter += make.normal(*parameter.shape, scale=scale).float()
+    nudge_heads(model, make, scale)
     return model.double().eval(), make.uniform(4, C, HEIGHT, WIDTH)
-
-
-def shown(model, images):
-    look = Look(model.sprites.planes())
-    return show(images, model, model(images), look, Rule(0.0, False))
 
 
 def test_splines_equal_their_slow_twin_at_the_pixels_of_sprites():
@@ -119,15 +111,7 @@ def test_slopes_of_splines_are_those_of_differences(per_sprite):
     bias = model.spline.group_bias
     assert bias.shape == (K if per_sprite else 1, 32)
     assert (bias.grad.abs().amax(0) > 0).all()
-    slope = Draws(3).normal(*bias.shape)
-    with torch.no_grad():
-        bias += 1e-6 * slope
-        above = loss()
-        bias -= 2e-6 * slope
-        below = loss()
-        bias += 1e-6 * slope
-    expected = (bias.grad * slope).sum()
-    torch.testing.assert_close((above - below) / 2e-6, expected, rtol=1e-4, atol=1e-5)
+    assert_slope(loss, bias, Draws(3).normal(*bias.shape))
 
 
 def test_each_sprite_is_bent_its_own_way_where_it_may_be():

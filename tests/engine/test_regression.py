@@ -32,6 +32,7 @@ from sklearn_sprites._engine.training.regression_steps import (
 from sklearn_sprites._engine.training.scene_gradient import fit_regression
 from sklearn_sprites.exceptions import TrainingDivergedError
 from tests import oracles_scenes as slow
+from tests.regressed import assert_slope
 from tests.strategies import Draws, attack, draws
 
 K, L, C, SIDE = 3, 2, 2, 9
@@ -138,16 +139,7 @@ def test_gradients_are_those_of_differences(order):
     heads += [model.network.order] if order == "predict" else []
     drawn = [model.sprites.colors, model.sprites.masks, model.backgrounds]
     for parameter in [*drawn, *(head.group_bias for head in heads)]:
-        slope = make.normal(*parameter.shape)
-        with torch.no_grad():
-            parameter += 1e-6 * slope
-            above = loss()
-            parameter -= 2e-6 * slope
-            below = loss()
-            parameter += 1e-6 * slope
-        difference = (above - below) / 2e-6
-        expected = (parameter.grad * slope).sum()
-        torch.testing.assert_close(difference, expected, rtol=1e-4, atol=1e-5)
+        assert_slope(loss, parameter, make.normal(*parameter.shape))
         assert parameter.grad.abs().max() > 0
 
 
