@@ -42,7 +42,8 @@ def is_poor(
 def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Found:
     """Try all moves on the images that are poor, in batches of one `size`.
 
-    The tensors of `found` are written to.
+    It is :data:`FEW` at most where sprites are only shifted. The tensors of `found` are
+    written to.
     """
     blank = torch.cat([blank_error(x, searcher.spec) for x in images.split(size)])
     few = size if searcher.filters is None else min(FEW, size)
