@@ -15,7 +15,7 @@ from sklearn_sprites._engine.search.layers import (
     no_layers,
     picture,
 )
-from sklearn_sprites._engine.search.polish import polish
+from sklearn_sprites._engine.search.polish import polished
 from sklearn_sprites._engine.search.posed import draft, make_pose_searcher, sweep
 from sklearn_sprites._engine.search.poses import (
     image_points,
@@ -212,7 +212,7 @@ def test_polishing_bent_layers_never_raises_the_error(name):
     slopes = make_slopes(letters(), spec, Search(), 1)
     errors = []
     for steps in (0, 1, 2, 4, 8):
-        moved = polish(images, start, letters(), slopes, spec, steps)
+        moved = polished(images, start, letters(), slopes, spec, steps)[0]
         drawn = draw(letters(), moved, 28, 44)
         errors.append(picture(images, drawn, moved.over, spec).error)
     for before, after in pairwise(errors):

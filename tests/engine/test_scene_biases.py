@@ -20,7 +20,7 @@ from sklearn_sprites._engine.search.layers import (
     picture,
 )
 from sklearn_sprites._engine.search.peaks import Scene, saving
-from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polish
+from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polished
 from sklearn_sprites._engine.search.posed import draft, make_pose_searcher, sweep
 from sklearn_sprites._engine.search.poses import pixel_axes
 from sklearn_sprites._engine.search.refine import (
@@ -233,7 +233,7 @@ def test_a_search_for_two_tones_never_raises_the_objective():
     off = layers._replace(pose=layers.pose + torch.tensor([0.4, -0.3, 0.03, 0.1]))
     slopes, errors = make_slopes(two_tones(), SPEC, Search(), 1), []
     for steps in (0, 1, 2, 4, 8):
-        moved = polish(images, off, two_tones(), slopes, SPEC, steps)
+        moved = polished(images, off, two_tones(), slopes, SPEC, steps)[0]
         drawn = draw(two_tones(), moved, 24, 32)
         errors.append(picture(images, drawn, moved.over, SPEC).error)
     for before, after in pairwise(errors):

@@ -22,7 +22,7 @@ from sklearn_sprites._engine.search.moments import (
     seen_through,
 )
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, largest_around
-from sklearn_sprites._engine.search.polish import mask_step, normal_step, polish
+from sklearn_sprites._engine.search.polish import mask_step, normal_step, polished
 from sklearn_sprites._engine.search.posed import (
     draft,
     make_pose_searcher,
@@ -146,8 +146,8 @@ def test_polishing_through_windows_ends_where_polishing_without_does():
     slopes = make_slopes(masks(), TURNED, Search(), 1)
     off = layers._replace(pose=layers.pose + 0.2)
     window = around_masks(slopes, TURNED)
-    found = polish(images, off, masks(), slopes, TURNED, 3, window=window)
-    expected = polish(images, off, masks(), slopes, TURNED, 3)
+    found = polished(images, off, masks(), slopes, TURNED, 3, window=window)[0]
+    expected = polished(images, off, masks(), slopes, TURNED, 3)[0]
     shown = off.on > 0
     torch.testing.assert_close(
         found.pose[shown], expected.pose[shown], rtol=1e-4, atol=1e-5

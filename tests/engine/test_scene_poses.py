@@ -19,7 +19,12 @@ from sklearn_sprites._engine.search.layers import (
 )
 from sklearn_sprites._engine.search.moves import worst_layers
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, find_peaks
-from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polish, terms_of
+from sklearn_sprites._engine.search.polish import (
+    contrasts,
+    hidden_by,
+    polished,
+    terms_of,
+)
 from sklearn_sprites._engine.search.posed import draft, make_pose_searcher, sweep
 from sklearn_sprites._engine.search.poses import (
     corner_pose,
@@ -201,7 +206,7 @@ def test_polishing_never_raises_the_error_and_finds_poses_nearby(seed):
     slopes = make_slopes(sprites, SPEC, Search(), NO_BLUR)
     errors = []
     for steps in (0, 1, 2, 4, 8):
-        moved = polish(image, start, sprites, slopes, SPEC, steps)
+        moved = polished(image, start, sprites, slopes, SPEC, steps)[0]
         drawn = draw(sprites, moved, 24, 24)
         errors.append(float(picture(image, drawn, moved.over, SPEC).error))
     assert errors == sorted(errors, reverse=True)

@@ -194,21 +194,6 @@ def mask_step(
     return moved(pose, *normal, allowed, share).view(b, n, -1)
 
 
-def polish(
-    images: Tensor,
-    layers: Layers,
-    sprites: Sprites,
-    slopes: Slopes,
-    spec: SceneSpec,
-    steps: int,
-    side: int = 1,
-    window: Window | None = None,
-) -> Layers:
-    """Layers with better poses, in images whose pixels have a `side` of some pixels."""
-    every = images, layers, sprites, slopes, spec, steps, side, window
-    return polished(*every)[0]
-
-
 def polished(
     images: Tensor,
     layers: Layers,
@@ -219,7 +204,10 @@ def polished(
     side: int = 1,
     window: Window | None = None,
 ) -> tuple[Layers, Picture]:
-    """The same, and the picture that they make."""
+    """Layers with better poses, and the picture that they make.
+
+    Pixels of the images have a `side` of some pixels.
+    """
     rows, columns = images.shape[2:]
     drawn = draw(sprites, layers, rows, columns, side)
     found = picture(images, drawn, layers.over, spec)
@@ -237,7 +225,7 @@ def stepped_on(
     side: int = 1,
     window: Window | None = None,
 ) -> tuple[Layers, Picture]:
-    """The same from the picture that layers make."""
+    """The same from the picture that layers make at first."""
     rows, columns = images.shape[2:]
     failed = torch.zeros_like(layers.sprite[:, 0])
     dampings = torch.tensor(DAMPINGS).to(images)
