@@ -9,6 +9,7 @@ POSES = ("translation", "scale", "rotation")
 BENDS = ("affine", "projective")
 BEND_BOUNDS = (0.6, 1.0, 0.3, 0.3)  # log-stretch, shear and tilts, from zero
 SPLINE = "thin_plate_spline"
+SIMILARITY, AFFINE = 4, 6  # numbers of such poses
 COLORS = ("flat", "gain", "gain_bias")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
@@ -93,7 +94,7 @@ class SceneSpec:
     @property
     def pose_size(self) -> int:
         """Numbers of a pose: of a similarity, an affine or a projective one."""
-        return 4 + 2 * self.has_affine + 2 * self.has_projective
+        return SIMILARITY + 2 * self.has_affine + 2 * self.has_projective
 
     @property
     def has_spline(self) -> bool:

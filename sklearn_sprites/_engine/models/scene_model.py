@@ -14,17 +14,13 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.scene_build import build_localizer
 from sklearn_sprites._engine.models.scene_network import SceneNetwork
-from sklearn_sprites._engine.modules.bounds import (
-    SIMILARITY,
-    bounded_pose,
-    bounded_spline,
-)
+from sklearn_sprites._engine.modules.bounds import bounded_pose, bounded_spline
 from sklearn_sprites._engine.modules.ground_head import GroundHead, GroundPose
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.pose_head import PoseHead
 from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
 from sklearn_sprites._engine.scene_settings import Gradient
-from sklearn_sprites._engine.scene_spec import BENDS, SceneSpec
+from sklearn_sprites._engine.scene_spec import BENDS, SIMILARITY, SceneSpec
 
 
 class Regressed(NamedTuple):
@@ -119,7 +115,10 @@ class SceneModel(nn.Module):
         return Regressed(pose, spline, over, color, behind, ground)
 
     def _spline(self, features: Tensor, with_own: bool) -> Tensor:
-        """Splines of layers (B, L, D); without control points until they join."""
+        """Splines (B, L, 1 or K, G, 2) from features (B, L, D).
+
+        G is 0 until they join.
+        """
         if self.spline is None or not with_own:
             return features.new_zeros((*features.shape[:2], 1, 0, 2))
         spline = bounded_spline(self.spline(features.flatten(0, 1)))

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_spec import BEND_BOUNDS
+from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, SIMILARITY
 
-SIMILARITY = 4  # numbers of such a pose
 RANGE = 4.0  # factor between the first scale and the largest, and the least
 LEAK = 0.01  # slope outside of bounds
 SPLINE_BOUND = 0.5  # how far control points are moved, from -1 to 1 over a sprite

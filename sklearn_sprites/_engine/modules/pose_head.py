@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sklearn_sprites._engine.modules.bounds import SIMILARITY
 from sklearn_sprites._engine.modules.heads import GroupedHead
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
 
 
 class PoseTerms(NamedTuple):

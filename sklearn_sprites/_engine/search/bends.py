@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_spec import BEND_BOUNDS
-from sklearn_sprites._engine.search.poses import AFFINE, NEAREST, to_frame
+from sklearn_sprites._engine.scene_spec import AFFINE, BEND_BOUNDS
+from sklearn_sprites._engine.search.poses import NEAREST, to_frame
 
 STEPS = (0.15, 0.2, 0.1, 0.1)  # largest ones of log-stretch, shear and tilts
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.layers import LINE
 from sklearn_sprites._engine.ops.linear import solve_columns
-from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.poses import SIMILARITY, to_frame
+from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
+from sklearn_sprites._engine.search.poses import to_frame
 from sklearn_sprites._engine.search.refine import DAMPING, LIMITS, Slopes
 
 SPARE = 1.0  # pixels between a window's middle and a pose, at most

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIMILARITY, AFFINE = 4, 6  # numbers of such poses
+from sklearn_sprites._engine.scene_spec import AFFINE, SIMILARITY
+
 NEAREST = 0.25  # depth that points have at least; those of sprites have
 
 

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.scene_settings import Search
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
 from sklearn_sprites._engine.search.bends import STEPS, Slope, bend_rows, bounded
 from sklearn_sprites._engine.search.explained import Terms, explained, products
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.peaks import NEVER, Candidates, Scene
 from sklearn_sprites._engine.search.poses import (
-    SIMILARITY,
     Axes,
     linear_points,
     tilted,

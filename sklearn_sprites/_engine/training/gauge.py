@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
 from sklearn_sprites._engine.search.layers import Layers
-from sklearn_sprites._engine.search.poses import SIMILARITY, tilted, to_frame
+from sklearn_sprites._engine.search.poses import tilted, to_frame
 from sklearn_sprites._engine.training.scene_evidence import frame_points
 
 OPAQUE = 0.93  # quantile of a mask that is one
