@@ -1,8 +1,8 @@
 """A learned model applied to images, in batches of one fixed size.
 
-Batches are padded to :data:`BATCH` images, so that every image passes the same kernels
-whatever the number, the order and the company of images: results do not depend on how
-images are batched, to the last bit on a CPU.
+Batches are padded to one size, so that every image passes the same kernels whatever
+the number, the order and the company of images: results do not depend on how images are
+batched, to the last bit on a CPU.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,10 @@ from sklearn_sprites._engine.spec import COLORS
 from sklearn_sprites._engine.training.lloyd import squared_distances
 from sklearn_sprites._engine.workers import side_by_side
 
-BATCH = 64  # a multiple of 16: smaller remainders take other kernels
+#: Images in a batch, a multiple of 16: smaller remainders take other kernels.
+BATCH = {"cpu": 64, "cuda": 1024}
+SMALL_BATCH = {"cpu": 128, "cuda": 4096}  # of images of at most `SMALL` values
+SMALL = 1024
 SMALLEST_GAIN = 0.05  # a color is undone as if its gain were at least this
 
 
@@ -41,8 +44,9 @@ class Predictor:
     ) -> None:
         self.device = device
         self.has_own_encoder = encoder is None
-        self.spec = fitted.spec
-        spec = fitted.spec
+        spec = self.spec = fitted.spec
+        is_small = spec.height * spec.width * spec.channels <= SMALL
+        self.size = (SMALL_BATCH if is_small else BATCH)[torch.device(device).type]
         self.active = frozenset(
             (*spec.transformations, *spec.background_transformations)
         )
@@ -82,14 +86,14 @@ class Predictor:
         """Apply `function` to padded batches and put the rows together again."""
 
         def run(first: int) -> dict[str, Any]:
-            some = images[first : first + BATCH]
-            batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
+            some = images[first : first + self.size]
+            batch = np.zeros((self.size, *images.shape[1:]), np.float32)
             batch[: len(some)] = some
             result = function(torch.from_numpy(batch).to(self.device))
             return {n: v[: len(some)].cpu().numpy() for n, v in result.items()}
 
         with isolated(grad=False):
-            starts = range(0, len(images), BATCH)
+            starts = range(0, len(images), self.size)
             if self.has_own_encoder:
                 found = side_by_side(run, starts, self.device)
             else:  # a user's module may not bear several threads

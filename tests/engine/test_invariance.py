@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sklearn_sprites._engine.inference import BATCH, Predictor
+from sklearn_sprites._engine.inference import BATCH, SMALL_BATCH, Predictor
 from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.models.candidates import ROWS_AT_ONCE
 from sklearn_sprites._engine.modules.encoders import build_encoder
@@ -25,6 +25,7 @@ from tests.strategies import Draws, random_model
 
 SIZES = [(1, 28, 28), (3, 28, 28), (1, 16, 16), (1, 8, 8), (1, 40, 40), (2, 12, 31)]
 CPU = torch.device("cpu")
+BATCHES = BATCH["cpu"], SMALL_BATCH["cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -36,27 +37,32 @@ def threads():
 
 def assert_rows_are_independent(function, *inputs):
     """`function` maps rows to rows: permute them, change the others, change threads."""
+    for n_rows in BATCHES:
+        _assert_independent(function, n_rows, *(value[:n_rows] for value in inputs))
+
+
+@torch.no_grad()
+def _assert_independent(function, n_rows, *inputs):
     make = Draws(5)
-    with torch.no_grad():
-        expected = function(*inputs)
-        for n_threads in (1, 2):
-            torch.set_num_threads(n_threads)
-            for order in (
-                torch.arange(BATCH).roll(1),
-                make.permutation(BATCH),
-                torch.arange(BATCH) * 7 % 64,
-            ):
-                found = function(*(value[order] for value in inputs))
-                assert torch.equal(found, expected[order])
-            others = [v + make.normal(*v.shape).float() for v in inputs]
-            kept = make.permutation(BATCH)[:5]
-            for other, value in zip(others, inputs, strict=True):
-                other[kept] = value[kept]
-            assert torch.equal(function(*others)[kept], expected[kept])
+    expected = function(*inputs)
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        for order in (
+            torch.arange(n_rows).roll(1),
+            make.permutation(n_rows),
+            torch.arange(n_rows) * 7 % 64,
+        ):
+            found = function(*(value[order] for value in inputs))
+            assert torch.equal(found, expected[order])
+        others = [v + make.normal(*v.shape).float() for v in inputs]
+        kept = make.permutation(n_rows)[:5]
+        for other, value in zip(others, inputs, strict=True):
+            other[kept] = value[kept]
+        assert torch.equal(function(*others)[kept], expected[kept])
 
 
 def rows(seed, *shape, scale=1.0):
-    return Draws(seed).normal(BATCH, *shape, scale=scale).float()
+    return Draws(seed).normal(max(BATCHES), *shape, scale=scale).float()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -141,8 +147,9 @@ def test_morphology_of_many_channels():
 
 def test_candidates_are_drawn_in_chunks_of_whole_batches():
     # Fewer than eight rows pass other kernels: chunks must stay large.
-    assert all(rows % BATCH == 0 for rows in ROWS_AT_ONCE.values())
-    assert BATCH % 16 == 0
+    for batch in (BATCH, SMALL_BATCH):
+        assert all(ROWS_AT_ONCE[kind] % size == 0 for kind, size in batch.items())
+        assert batch["cpu"] % 16 == 0
 
 
 SPECS = {
@@ -151,6 +158,7 @@ SPECS = {
     "one": ModelSpec(1, 0, 3, 6, 7, ("color", "affine", "morphological")),
     "predicted": ModelSpec(3, 0, 2, 6, 6, ("color", "projective"), color="predict"),
     "centered": ModelSpec(3, 0, 1, 9, 8, ("translation", "thin_plate_spline")),
+    "large": ModelSpec(2, 0, 3, 19, 19, ("color", "affine")),
     "layered": ModelSpec(5, 2, 3, 8, 8, ("color", "similarity"), ("color", "affine")),
 }
 
@@ -186,7 +194,7 @@ def everything(predictor, images):
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 def test_d5_predictions_do_not_depend_on_batching_order_or_subset(spec):
     made = predictor(spec)
-    shape = (BATCH + 60, spec.channels, spec.height, spec.width)
+    shape = (made.size + 60, spec.channels, spec.height, spec.width)
     images = Draws(1).uniform(*shape).float().numpy()
     expected = everything(made, images)
     assert len(np.unique(expected["labels"])) > (spec.n_sprites > 1)

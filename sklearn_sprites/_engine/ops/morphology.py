@@ -35,18 +35,21 @@ def morphological(images: Tensor, params: Tensor, kernel: int) -> Tensor:
     weights = window_weights(params[:, 1:], kernel)  # (m, k^2)
     alpha = params[:, :1, None, None]  # (m, 1, 1, 1)
     still = images.detach()
-    spread = still.amax((2, 3), keepdim=True) - still.amin((2, 3), keepdim=True)
-    limit = LARGEST_EXPONENT / spread.clamp_min(1)  # (m, D, 1, 1)
-    exponent = torch.clamp(alpha, -limit, limit) * images
-    largest = exponent.detach().amax((2, 3), keepdim=True)
-    mass = torch.exp(exponent - largest)  # (m, D, H, W), at most 1
+    darkest, brightest = (
+        extreme((2, 3), keepdim=True) for extreme in (still.amin, still.amax)
+    )
+    limit = LARGEST_EXPONENT / (brightest - darkest).clamp_min(1)  # (m, D, 1, 1)
+    alpha = torch.clamp(alpha, -limit, limit)
+    largest = torch.maximum(alpha * darkest, alpha * brightest).detach()
+    mass = (alpha * images).sub_(largest).exp_()  # (m, D, H, W), at most 1
     # One image, one window: a convolution with as many groups as there are images.
     stacked = torch.stack([mass * images, mass]).view(2, m * depth, height, width)
     windows = weights.repeat_interleave(depth, 0).view(-1, 1, kernel, kernel)
     around = F.conv2d(stacked, windows, padding=kernel // 2, groups=m * depth)
     carried, neighbours = around.view(2, m, depth, height, width)
     # The mean, as a change of the centre: no neighbours, no change.
-    return images + (carried - images * neighbours) / (mass + neighbours)
+    change = torch.addcmul(carried, images, neighbours, value=-1)
+    return images + change / (mass + neighbours)
 
 
 def window_weights(params: Tensor, kernel: int) -> Tensor:
