@@ -10,7 +10,7 @@ from sklearn_sprites._engine.models.scene_network import LayerGuess
 from sklearn_sprites._engine.ops.layers import flat, free_share
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse
-from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
+from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.improve import objective
 from sklearn_sprites._engine.search.layers import (
@@ -35,9 +35,10 @@ from sklearn_sprites._engine.search.posed import (
 from sklearn_sprites._engine.search.poses import widened
 from sklearn_sprites._engine.search.scene import Found, Searcher, choose, pruned
 
-DOUBT = 0.1  # chance of a second sprite, relative to the first, to try it
+DOUBT = 0.3  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
 POORER = 4.0  # times the error with which images are poor: guesses are mended
+BATCH = 32  # images at a time; half of what a network looks at
 PRUNED = 64  # images at a time, where layers are only shifted
 
 
