@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 
-NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
 
 
@@ -62,7 +61,7 @@ def solve_layers(
     if not any(freedoms):
         return [target.new_zeros((*target.shape[:2], 2)) for _ in freedoms]
     found = _solve(_products(appearances, weights, target), freedoms)
-    prior = found.new_tensor(NO_CHANGE)
+    prior = _no_change(1, found)
     return [layer - prior for layer in found.unflatten(-1, (-1, 2)).unbind(-2)]
 
 
@@ -109,16 +108,26 @@ def _products(
     return products[:, index[:, :, None], index[:, None, :]]
 
 
+def _no_change(n_layers: int, like: Tensor) -> Tensor:
+    """Gains of one and biases of zero, (2 L,), made on the device itself."""
+    both = torch.arange(2 * n_layers, device=like.device)
+    return (1 - both % 2).to(like.dtype)
+
+
 def _solve(products: Tensor, freedoms: list[int]) -> Tensor:
     """Gains and biases (m, C, 2 L) that leave least, given the products."""
-    whole = torch.tensor(NO_CHANGE * len(freedoms)).to(products)
-    free = [2 * i + j for i, freedom in enumerate(freedoms) for j in range(freedom)]
-    if not free:
+    whole, device = _no_change(len(freedoms), products), products.device
+    if not any(freedoms):
         return whole.expand(*products.shape[:2], -1)
-    fixed = whole.index_fill(0, torch.tensor(free, device=whole.device), 0)
+    free = torch.cat(
+        [torch.arange(2 * i, 2 * i + n, device=device) for i, n in enumerate(freedoms)]
+    )
+    fixed = whole.index_fill(0, free, 0)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
     right = right - gram @ fixed + RIDGE * whole
-    gram = gram[..., free, :][..., free] + RIDGE * torch.eye(len(free)).to(gram)
+    gram = gram.index_select(-2, free).index_select(-1, free)
+    gram = gram + RIDGE * torch.eye(len(free), dtype=gram.dtype, device=device)
     found = fixed.expand_as(right).clone()
-    found[..., free] = solve_symmetric(gram, right[..., free])
-    return found
+    return found.index_copy_(
+        -1, free, solve_symmetric(gram, right.index_select(-1, free))
+    )

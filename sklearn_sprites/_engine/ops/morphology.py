@@ -10,6 +10,8 @@ its number is; the others are ``sigmoid(b - 5) - sigmoid(-5)`` where that is pos
 else zero. So zeros change nothing, exactly. Pixels outside the image have no weight.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -59,7 +61,7 @@ def window_weights(params: Tensor, kernel: int) -> Tensor:
     gradient passes at zero, where every weight starts.
     """
     positive = params.clamp(0, LARGEST_EXPONENT)
-    start = torch.sigmoid(params.new_tensor(START))
+    start = 1 / (1 + math.exp(-START))
     weights = start * torch.expm1(positive) * torch.sigmoid(-START - positive)
     middle = torch.arange(kernel**2, device=params.device) == kernel**2 // 2
     return weights.masked_fill(middle, 0)

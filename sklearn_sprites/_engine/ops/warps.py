@@ -99,10 +99,10 @@ def spline_basis(points: Tensor, side: int) -> Tensor:
         plane,
         plane.T,
     )
-    weights = torch.linalg.inv(system.double())[:, :n].to(points.dtype)  # (n + 3, n)
+    weights = torch.linalg.inv_ex(system.double())[0][:, :n]  # (n + 3, n)
     ones = torch.ones_like(points[..., :1, :])
     features = torch.cat([_radial(points, control), points, ones], -2)
-    return weights.T @ features
+    return weights.T.to(features.dtype) @ features
 
 
 def flow_basis(points: Tensor, side: int) -> Tensor:

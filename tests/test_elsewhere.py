@@ -1,0 +1,116 @@
+"""All that computes on a GPU, on a device that pretends to be one."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_sprites import (
+    Attention,
+    Distilled,
+    LayeredSpriteDecomposition,
+    Regression,
+    SpriteClustering,
+)
+from sklearn_sprites._engine.training import loop
+from tests.elsewhere import Elsewhere, pretended
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:[A-Za-z]+ stopped after"),
+    pytest.mark.filterwarnings("ignore:.*shown in no image"),
+]
+TWO = {"n_clusters": 2, "max_epochs": 1, "random_state": 0}
+SCENES = {"n_sprites": 2, "n_layers": 2, "max_rounds": 1, "random_state": 0}
+WARPS = ("affine", "morphological", "thin_plate_spline")
+LAYERED = {"n_backgrounds": 1, "mask_noise": 0.4, "init": "constant"}
+PICTURE = {"n_backgrounds": 1, "background": "image"}
+CLUSTERINGS = {
+    "default": {},
+    "kmeans": {"transformations": ()},
+    "papers": {"transformations": WARPS, "init": "sample", "reassignment": "clone"},
+    "predicted": {"color": "predict", "encoder": "resnet20", "init": "random"},
+    "layered": {
+        **LAYERED,
+        "transformations": ("color", "thin_plate_spline", "projective"),
+        "background_transformations": ("linear_color", "position", "rotation"),
+    },
+}
+DECOMPOSITIONS = {
+    "shifts": {},
+    "gradient": {"sprite_update": "gradient"},
+    "poses": {"transformations": ("similarity",), "n_backgrounds": 1},
+    "picture": {"transformations": ("similarity",), **PICTURE},
+    "distilled": {"localizer": Distilled(steps=2, batch_size=4)},
+    "attention": {"localizer": Attention()},
+    "regression": {"localizer": Regression(mask_noise=0.2)},
+}
+
+
+def small_images(n, side, channels):
+    return np.random.default_rng(0).random((n, side, side, channels))
+
+
+def small_scenes(side=11, n=5):
+    rng = np.random.default_rng(0)
+    images = np.full((n, side, side, 3), 0.1)
+    for image in images:
+        for color in rng.uniform(0.3, 1, (2, 3)):
+            row, column = rng.integers(0, side - 5, 2)
+            image[row : row + 5, column : column + 3] = color
+            image[row : row + 2, column : column + 5] = color
+    return images
+
+
+def test_a_gpu_is_not_the_cpu():
+    here = torch.ones(3)
+    with pretended() as waits:
+        there = here.to("cuda")
+        assert isinstance(there, Elsewhere)
+        assert there.device.type == "cuda"
+        with pytest.raises(RuntimeError, match="of the GPU and of the CPU"):
+            there + here
+        with pytest.raises(RuntimeError, match="generator is of another device"):
+            torch.rand(3, device="cuda", generator=torch.Generator())
+        with pytest.raises(TypeError, match="not turn to NumPy"):
+            np.asarray(there)
+        assert waits == ["aten::_to_copy"]
+        assert float((2 * there).sum()) == 6
+        assert there[there > 0].cpu().tolist() == [1, 1, 1]
+        assert len(waits) == 4
+    assert not torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("params", CLUSTERINGS.values(), ids=CLUSTERINGS)
+def test_clustering(params):
+    X = small_images(24, 8, 1 if params.get("transformations") == WARPS else 3)
+    waits_of_steps = []
+    step = loop.step
+
+    def watched(*args):
+        before = len(waits)
+        result = step(*args)
+        waits_of_steps.extend(waits[before:])
+        return result
+
+    with pretended() as waits, mock.patch.object(loop, "step", watched):
+        model = SpriteClustering(**TWO, device="cuda").set_params(**params).fit(X)
+        np.testing.assert_array_equal(model.predict(X), model.labels_)
+        drawn = model.reconstruct(X), model.align(X), model.transform(X)
+        if model.n_backgrounds:
+            drawn += (model.segment(X),)
+    assert not waits_of_steps  # nothing synchronises inside a step
+    assert all(np.isfinite(values).all() for values in drawn)
+    assert len(model.set_params(device="cpu").predict(X)) == len(X)
+
+
+@pytest.mark.parametrize("params", DECOMPOSITIONS.values(), ids=DECOMPOSITIONS)
+def test_decomposition(params):
+    X = small_scenes()
+    X = X if params.get("n_backgrounds") else np.where(X > 0.2, X, 0)
+    model = LayeredSpriteDecomposition(**SCENES).set_params(**params)
+    with pretended():
+        found = model.set_params(device="cuda").fit(X).decompose(X)
+        drawn = model.render(found), model.render(found, "layers"), model.reconstruct(X)
+    assert all(np.isfinite(values).all() for values in drawn)
+    assert len(model.set_params(device="cpu").predict(X)) == len(X)
