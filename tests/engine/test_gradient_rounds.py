@@ -6,7 +6,9 @@ import torch
 
 from sklearn_sprites._engine.scene_settings import SceneSettings, Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.sprites import received
 from sklearn_sprites._engine.training.gradient_rounds import BRIGHTEST, GradientLearner
+from sklearn_sprites._engine.training.learner import Task
 from sklearn_sprites._engine.training.rounds import fit_scenes
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 from tests.engine.test_scene_fit import posed
@@ -63,10 +65,10 @@ def test_the_same_seed_gives_the_same_sprites():
 @pytest.mark.parametrize("spec", [ON_BLACK, ON_LEVEL], ids=["black", "level"])
 def test_sprites_keep_their_gauge(spec):
     draws = torch.Generator().manual_seed(0)
-    parts = (spec, SceneSettings(BRIEF), 0.1, draws)
+    task = Task(spec, SceneSettings(BRIEF), 0.1, draws)
     first = np.random.default_rng(0).random((3, 4, 7, 7)).astype(np.float32)
-    start = ShiftedLearner(*parts, "cpu", first)
-    learner = GradientLearner(*parts, start)
+    start = ShiftedLearner(task, received(first, spec, "cpu"))
+    learner = GradientLearner(task, start)
     images = torch.from_numpy(IMAGES[:20])
     with torch.no_grad():
         learner.begin(images)

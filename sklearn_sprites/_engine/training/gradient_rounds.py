@@ -1,17 +1,15 @@
 """Rounds in which sprites take gradient steps, under layers that search finds."""
 
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_settings import SceneSettings
-from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 
 BATCH = 16
 PASSES = 4  # over the images of a round
@@ -21,34 +19,16 @@ FAINT = 1e-3  # alpha by which an appearance is divided at least
 LEAST = 0.3  # what faint sprites are divided by
 
 
-class Begins(Protocol):
-    """A learner that finds first sprites."""
-
-    def begin(self, images: Tensor) -> None:
-        """Find first sprites in some images."""
-
-    def published(self) -> NDArray:
-        """Sprites (K, C + 1, h, w)."""
-
-
-class GradientLearner:
+class GradientLearner(AbstractLearner):
     """Sprites (K, 1 or 2, h, w), moved by Adam.
 
     Ink or mask; over a background, where sprites have tints, appearance and mask.
     First sprites are those of `start`.
     """
 
-    def __init__(
-        self,
-        spec: SceneSpec,
-        settings: SceneSettings,
-        penalty: float,
-        draws: torch.Generator,
-        start: Begins,
-    ) -> None:
-        self.spec, self.settings, self.penalty = spec, settings, penalty
-        self.draws, self.start = draws, start
-        self.is_shaded = spec.is_shaded
+    def __init__(self, task: Task, start: AbstractLearner) -> None:
+        super().__init__(task)
+        self.start, self.is_shaded = start, task.spec.is_shaded
         self._put(torch.zeros(0))
 
     def begin(self, images: Tensor) -> None:

@@ -7,13 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
-from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.search.sprites import published, with_alpha
 from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
+from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
 from sklearn_sprites._engine.training.scene_evidence import (
     frame_points,
@@ -33,21 +34,12 @@ WINDOWS = 500  # from which first sprites are made, at most
 CLEAREST = 0.7  # share of the windows that are used
 
 
-class PosedLearner:
+class PosedLearner(AbstractLearner):
     """Masks (K, h, w), sums of what rounds saw of them, and how steep edges are."""
 
-    def __init__(
-        self,
-        spec: SceneSpec,
-        settings: SceneSettings,
-        penalty: float,
-        draws: torch.Generator,
-        device: str,
-        given: NDArray | None,
-    ) -> None:
-        self.spec, self.settings, self.penalty = spec, settings, penalty
-        self.draws = draws
-        self.given = None if given is None else received(given, spec, device).alpha
+    def __init__(self, task: Task, given: Sprites | None) -> None:
+        super().__init__(task)
+        self.given = None if given is None else given.alpha
         self.masks = torch.zeros(0)
         self.contrast = 1.0
         self.sums = torch.zeros(0)

@@ -1,7 +1,6 @@
 """Sprites of scenes: rounds of search and closed form."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,9 +17,10 @@ from sklearn_sprites._engine.scene_settings import (
     resolve_penalty,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.sprites import enlarged, pooled
+from sklearn_sprites._engine.search.sprites import enlarged, pooled, received
 from sklearn_sprites._engine.training.gradient_rounds import GradientLearner
 from sklearn_sprites._engine.training.ground import Scenery, make_scenery
+from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shaded_rounds import ShadedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
@@ -31,22 +31,6 @@ ALONE = 600  # the same over pictures, in which only objects that stand alone ar
 EXPLORING = 0.6  # share of the rounds in which other sprites may be tried
 PICTURED = 400  # images from which backgrounds are made
 PATIENCE = 3  # rounds without progress that end the fit
-
-
-class Learner(Protocol):
-    """Sprites on their way; images are views, see `search.ground`."""
-
-    def begin(self, images: Tensor) -> None:
-        """Find first sprites in some images."""
-
-    def round(self, images: Tensor, exploring: bool) -> float:
-        """Search some images and solve the sprites; mean squared error before.
-
-        While `exploring`, other sprites may be tried; only shifted ones are.
-        """
-
-    def published(self) -> NDArray:
-        """Sprites (K, C + 1, h, w) as they stand."""
 
 
 def fit_scenes(
@@ -109,26 +93,25 @@ def _learner(
     draws: torch.Generator,
     device: str,
     given: NDArray | None,
-) -> Learner:
+) -> AbstractLearner:
     inner, side = spec.reduced(), spec.reduction
-    penalty = resolve_penalty(settings.penalty, spec)
-    if given is not None:
-        given = pooled(given, side)
-    penalty = penalty / side**2
-    solving: ShiftedLearner | PosedLearner | ShadedLearner
+    penalty = resolve_penalty(settings.penalty, spec) / side**2
+    task = Task(inner, settings, penalty, draws)
+    first = None if given is None else received(pooled(given, side), inner, device)
+    solving: AbstractLearner
     if spec.is_shaded:
-        solving = ShadedLearner(inner, settings, penalty, draws, device, given)
+        solving = ShadedLearner(task, first)
     elif spec.is_additive:
-        solving = ShiftedLearner(inner, settings, penalty, draws, device, given)
+        solving = ShiftedLearner(task, first)
     else:
-        solving = PosedLearner(inner, settings, penalty, draws, device, given)
+        solving = PosedLearner(task, first)
     if settings.sprite_update == "gradient":
-        return GradientLearner(inner, settings, penalty, draws, solving)
+        return GradientLearner(task, solving)
     return solving
 
 
 def _run(
-    learner: Learner,
+    learner: AbstractLearner,
     scenery: Scenery,
     data: Tensor,
     spec: SceneSpec,

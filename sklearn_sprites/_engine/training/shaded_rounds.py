@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
-from sklearn_sprites._engine.search.sprites import published, received
+from sklearn_sprites._engine.search.sprites import published
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.gauge import (
     Bends,
@@ -22,6 +21,7 @@ from sklearn_sprites._engine.training.gauge import (
     sharpened,
     without_holes,
 )
+from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.posed_rounds import CONTRASTS, disc
 from sklearn_sprites._engine.training.shaded_evidence import (
     appearance,
@@ -39,21 +39,12 @@ EXAMPLES = 32  # images on which contrasts of edges are tried
 MOST = 1500  # windows from which first sprites are made
 
 
-class ShadedLearner:
+class ShadedLearner(AbstractLearner):
     """Sprites (K, 2, h, w), ink and mask, and sums of what rounds saw of them."""
 
-    def __init__(
-        self,
-        spec: SceneSpec,
-        settings: SceneSettings,
-        penalty: float,
-        draws: torch.Generator,
-        device: str,
-        given: NDArray | None,
-    ) -> None:
-        self.spec, self.settings, self.penalty = spec, settings, penalty
-        self.draws = draws
-        self.given = None if given is None else received(given, spec, device).planes
+    def __init__(self, task: Task, given: Sprites | None) -> None:
+        super().__init__(task)
+        self.given = None if given is None else given.planes
         self.planes = torch.zeros(0)
         self.sums = torch.zeros(0)
 

@@ -5,9 +5,9 @@ import math
 import torch
 from numpy.typing import NDArray
 
-from sklearn_sprites._engine.scene_settings import SceneSettings
-from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.search.layers import Sprites
+from sklearn_sprites._engine.search.sprites import published, with_alpha
+from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.shifted import (
     Seen,
     blob,
@@ -22,22 +22,14 @@ SPARES = 0.5  # sprites tried beyond those wanted, in shares of these
 WINDOWED = 400  # images in which blobs look for first sprites
 
 
-class ShiftedLearner:
+class ShiftedLearner(AbstractLearner):
     """Sprites as ink (K, h, w), and how many more than wanted are tried."""
 
-    def __init__(
-        self,
-        spec: SceneSpec,
-        settings: SceneSettings,
-        penalty: float,
-        draws: torch.Generator,
-        device: str,
-        given: NDArray | None,
-    ) -> None:
-        self.spec, self.settings, self.penalty = spec, settings, penalty
-        self.draws = draws
-        self.spares = math.ceil(spec.n_sprites * SPARES) if settings.swap else 0
-        self.given = None if given is None else received(given, spec, device).ink
+    def __init__(self, task: Task, given: Sprites | None) -> None:
+        super().__init__(task)
+        more = math.ceil(self.spec.n_sprites * SPARES)
+        self.spares = more if self.settings.swap else 0
+        self.given = None if given is None else given.ink
         self.ink = torch.zeros(0)
 
     def begin(self, images: torch.Tensor) -> None:
