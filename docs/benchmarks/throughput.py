@@ -2,12 +2,14 @@
 
     python docs/benchmarks/throughput.py
     python docs/benchmarks/throughput.py --device cuda --images 50000
+    python docs/benchmarks/throughput.py --summary
 
 The shapes and the numbers of sprites are those for which the papers' official code was
 timed (2 cores of a CPU, float32, every transformation on, batches of 128); ratios are
 to those figures. Time does not depend on what images show, so they are random. In
 training all that happens in an epoch counts, with the steps' share of reassignment;
-the first epoch does not. Every configuration runs in a process of its own.
+the first epoch does not. Every configuration runs in a process of its own; one line of
+JSON for each is appended to `--output`, and `--summary` prints the table.
 """
 
 import argparse
@@ -15,12 +17,12 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import run_apart
 
 AUTO = ("color", "affine", "thin_plate_spline")
 MNIST = {"n_sprites": 10, "n_backgrounds": 0, "channels": 1}
@@ -129,16 +131,19 @@ def peak_memory(device: str) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure_apart(name: str, args: argparse.Namespace) -> dict:
-    """One configuration, in a process of its own."""
-    command = [sys.executable, __file__, "--one", name, "--device", args.device]
-    command += ["--images", str(args.images), "--epochs", str(args.epochs)]
-    command += ["--encoder", args.encoder]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.stderr.write(done.stderr)
-        raise SystemExit(f"{name} failed")
-    return json.loads(done.stdout)
+def run_all(args: argparse.Namespace) -> None:
+    """Configurations in processes of their own, one after the other."""
+    for name in CONFIGURATIONS:
+        arguments = ["--one", name]
+        for option in ("device", "encoder", "images", "epochs"):
+            arguments += [f"--{option}", str(getattr(args, option))]
+        run_apart(arguments, args.output)
+
+
+def latest(path: Path) -> list[dict]:
+    """The last row of each configuration."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return list({row["configuration"]: row for row in rows}.values())
 
 
 def table(rows: list[dict]) -> str:
@@ -165,17 +170,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--one", choices=CONFIGURATIONS)
     parser.add_argument(
-        "--output", type=Path, default=Path(__file__).with_name("throughput.json")
+        "--output", type=Path, default=Path(__file__).with_name("throughput.jsonl")
     )
+    parser.add_argument("--summary", action="store_true")
     args = parser.parse_args()
     if args.epochs < 2:
         parser.error("--epochs must be at least 2: the first is not timed")
-    if args.one:
-        print(json.dumps(measure(args.one, args)))
-        return
-    rows = [measure_apart(name, args) for name in CONFIGURATIONS]
-    args.output.write_text(json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+    if args.summary:
+        sys.stdout.write(table(latest(args.output)) + "\n")
+    elif args.one:
+        sys.stdout.write(json.dumps(measure(args.one, args)) + "\n")
+    else:
+        run_all(args)
 
 
 if __name__ == "__main__":
