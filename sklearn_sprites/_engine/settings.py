@@ -25,20 +25,20 @@ class Swap:
         Number of spare sprites. ``None``: half the number wanted, rounded up.
     until : float, default=0.7
         Share of the epochs after which the number wanted is left.
-    n_images : int, default=1500
+    n_images : int, default=2000
         Images on which splits are tested.
 
     Examples
     --------
     >>> from sklearn_sprites import Swap
     >>> Swap(every=4)
-    Swap(every=4, spares=None, until=0.7, n_images=1500)
+    Swap(every=4, spares=None, until=0.7, n_images=2000)
     """
 
     every: int | None = None
     spares: int | None = None
     until: float = 0.7
-    n_images: int = 1500
+    n_images: int = 2000
 
 
 @dataclass(frozen=True)
