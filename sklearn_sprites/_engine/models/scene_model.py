@@ -19,6 +19,7 @@ from sklearn_sprites._engine.modules.ground_head import GroundHead, GroundPose
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.pose_head import PoseHead
 from sklearn_sprites._engine.modules.scene_sprites import SceneSprites
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.scene_spec import BENDS, SIMILARITY, SceneSpec
 
@@ -160,4 +161,4 @@ def layer_spec(spec: SceneSpec, settings: Gradient) -> SceneSpec:
 def _gain_and_bias(predicted: Tensor) -> Tensor:
     """(m, 1, 2 C) to (m, C, 2); zeros change nothing."""
     pairs = predicted[:, 0].unflatten(1, (-1, 2)).nan_to_num()
-    return pairs + pairs.new_tensor([1.0, 0.0])
+    return pairs + constant([1.0, 0.0], pairs)

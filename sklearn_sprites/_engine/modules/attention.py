@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sklearn_sprites._engine.modules.encoders import build_module
 from sklearn_sprites._engine.modules.latents import AbstractLocalizer, Latents
 from sklearn_sprites._engine.modules.maps import AbstractMaps
+from sklearn_sprites._engine.ops.constants import constant
 
 WIDTH, LAYERS, HEADS, WIDE = 256, 6, 8, 512  # of the paper's transformer
 
@@ -56,7 +57,7 @@ class AttentionMaps(AbstractLocalizer):
         seen = maps[:, self.n_layers :].flatten(2).transpose(1, 2)  # (B, P, D)
         features, place = weights @ seen, weights @ where
         if self.refinement is not None:
-            side = place.new_tensor(images.shape[:1:-1])
+            side = constant(images.shape[:1:-1], place)
             features = self.refinement(features, 2 * place / side - 1)
         return Latents(features, place)
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.scene_spec import BEND_BOUNDS, SIMILARITY
 
 RANGE = 4.0  # factor between the first scale and the largest, and the least
@@ -28,14 +29,14 @@ def bounded_pose(
     )
     rigid = torch.stack([x, y, log_scale, pose[..., 3]], -1)
     bend = pose[..., SIMILARITY:]
-    bound = pose.new_tensor(BEND_BOUNDS[: bend.shape[-1]])
+    bound = constant(BEND_BOUNDS, pose)[: bend.shape[-1]]
     return torch.cat([rigid, _bounded_on_both_sides(bend, bound)], -1)
 
 
 def bounded_spline(told: Tensor) -> Tensor:
     """Numbers (..., 2 G) to splines (..., G, 2) that do not move points far, softly."""
     told = told.nan_to_num().clamp(-FAR, FAR)
-    bound = told.new_tensor(SPLINE_BOUND)
+    bound = told.new_full((), SPLINE_BOUND)
     return _bounded_on_both_sides(told, bound).unflatten(-1, (-1, 2))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sklearn_sprites._engine.modules.bounds import bounded_pose, bounded_spline
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.pose_head import PoseHead
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
 
@@ -54,7 +55,7 @@ class GroundHead(nn.Module):
 
     def forward(self, features: Tensor) -> GroundPose:
         """Features (B, F)."""
-        middle = features.new_tensor(self.reach).expand(len(features), 1, 2)
+        middle = constant(self.reach, features).expand(len(features), 1, 2)
         pose = self.pose(features[:, None], middle)[:, 0, 0]
         spline = GroundPose.still(features).spline
         if self.spline is not None:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.modules.encoders import build_module
 from sklearn_sprites._engine.modules.latents import AbstractLocalizer, Latents
+from sklearn_sprites._engine.ops.constants import constant
 
 LATENT = 128
 
@@ -48,5 +49,5 @@ class LayerEncoder(AbstractLocalizer):
         """Latents of images (B, C, H, W)."""
         encoded = self.encoder(images)
         features = torch.relu(self.layers(encoded)).unflatten(1, (self.n_layers, -1))
-        middle = images.new_tensor(self.reach).expand(*features.shape[:2], 2)
+        middle = constant(self.reach, features).expand(*features.shape[:2], 2)
         return Latents(features, middle)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.modules.heads import GroupedHead
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
 
 
@@ -65,7 +66,7 @@ class PoseHead(nn.Module):
     def forward(self, features: Tensor, place: Tensor) -> Tensor:
         """Features (B, L, D) at places (B, L, 2) to poses (B, L, K, Q)."""
         terms = self.terms(features)
-        reach = features.new_tensor(self.reach)
+        reach = constant(self.reach, features)
         xy = place[:, :, None] + reach * terms.offset
         none = torch.zeros_like(xy[..., 0])
         log_scale = none if terms.log_scale is None else terms.log_scale

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.constants import constant
+
 FAR = 1e6  # where infinite displacements lead, in halves of an image
 
 
@@ -56,9 +58,9 @@ def make_grid(
         return torch.stack([x.flatten(), y.flatten()])  # (2, P)
 
     rows, columns = canvas_side(height), canvas_side(width)
-    sides = [[width / columns], [height / rows]]
-    scale = torch.tensor(sides, device=device, dtype=dtype)
-    return Grid(height, width, lattice(height, width), lattice(rows, columns), scale)
+    points = lattice(height, width)
+    scale = constant([width / columns, height / rows], points)[:, None]
+    return Grid(height, width, points, lattice(rows, columns), scale)
 
 
 def pad_to_canvas(images: Tensor, padding: str) -> Tensor:

@@ -218,7 +218,9 @@ def solved(
         planes = torch.cat([planes, clear * picture], 1)
     planes = planes.transpose(1, 2).contiguous()  # (B, C, R, P)
     gram = planes @ planes.transpose(2, 3)
-    gram = gram + RIDGE * torch.eye(gram.shape[-1]).to(gram)
+    gram = gram + RIDGE * torch.eye(
+        gram.shape[-1], dtype=gram.dtype, device=gram.device
+    )
     right = (planes @ flat(images)[..., None])[..., 0]
     gains = solve_symmetric(gram, right).transpose(1, 2).clamp_min(0)  # (B, R, C)
     found = torch.stack([gains, torch.zeros_like(gains)], -1)
