@@ -48,6 +48,10 @@ class Search:
     poor : float, default=0.025
         Squared error, relative to what the layers save, above which an image is
         searched again.
+    parts : float, default=0.9
+        Over pictures: share of the pixels that a layer shows from which on it is taken
+        for a part, such as a highlight, of a larger layer that they lie on, and
+        dropped. 1 drops none.
 
     Examples
     --------
@@ -66,6 +70,7 @@ class Search:
     restarts: int = 3
     replacements: int = 0
     poor: float = 0.025
+    parts: float = 0.9
 
 
 RANGES = {

@@ -1,8 +1,11 @@
 """Shaded sprites over pictures: windows, clusters, evidence, rounds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 
 from sklearn_sprites._engine.ops.layers import free_share
 from sklearn_sprites._engine.runtime import generator
@@ -17,12 +20,14 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import make_bank
 from sklearn_sprites._engine.search.ground import COVERED
 from sklearn_sprites._engine.search.layers import (
+    Picture,
     Sprites,
     draw,
     no_layers,
     picture,
     worth,
 )
+from sklearn_sprites._engine.search.patches import patches
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
 from sklearn_sprites._engine.search.posed import draft
 from sklearn_sprites._engine.search.scene import (
@@ -53,6 +58,7 @@ from sklearn_sprites._engine.training.shaded_kmeans import (
     shaded_kmeans,
 )
 from sklearn_sprites._engine.training.shaded_rounds import sharpest, standard
+from tests import strategies
 from tests.oracles_scenes import connected, window_error
 
 SIDE = 32
@@ -367,3 +373,43 @@ def test_layers_do_not_depend_on_how_many_images_are_searched():
     alone = sought(views[:4], searcher, 4).layers
     for every, some in zip(found, alone, strict=True):
         assert torch.equal(every[:4], some)
+
+
+def test_a_part_of_an_object_is_dropped_and_a_neighbor_is_kept():
+    color = [[0.9, 0.1, 0.3], [0.2, 0.7, 0.9]]
+    views, _, layers, spec = large_scene(color, [(14.0, 20.0), (30.0, 20.0)])
+    pose = layers.pose.clone()
+    pose[:, 1] = pose[:, 0]
+    pose[:, 1, 2] -= 1  # a smaller layer in the middle of the first
+    on_it = layers._replace(pose=pose)
+    highlight = views.clone()
+    highlight[:, :3, 18:23, 12:17] += 0.3
+    for parts, kept in ((0.9, [[1, 0]]), (1.0, [[1, 1]])):
+        search = replace(SEARCH, parts=parts)
+        searcher = make_searcher(spec, search, 0.01, Sprites(solid()))
+        found = pruned(highlight, on_it._replace(over=layers.over), searcher)
+        assert found.layers.on.tolist() == kept
+    searcher = make_searcher(spec, SEARCH, 0.01, Sprites(solid()))
+    assert pruned(views, layers, searcher).layers.on.tolist() == [[1, 1]]
+
+
+@strategies.attack
+@given(strategies.draws)
+def test_patches_are_what_a_loop_says(make):
+    alpha = make.uniform(2, 4, 5, 6)
+    over = (make.uniform(2, 4, 4) > 0.5).to(alpha).tril(-1)
+    over = over + (1 - over.transpose(1, 2)).triu(1)
+    found = Picture(alpha, alpha, over, alpha, alpha, alpha, alpha)
+    share = 0.6
+    told = patches(found, share)
+    seen = free_share(alpha, over) * alpha > 0.5
+    for b in range(2):
+        for j in range(4):
+            mine = seen[b, j]
+            expected = any(
+                mine.any()
+                and (alpha[b, k] > 0.5)[mine].double().mean() > share
+                and seen[b, k].sum() > mine.sum()
+                for k in range(4)
+            )
+            assert told[b, j] == expected

@@ -25,6 +25,7 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.moments import Window, around_masks
+from sklearn_sprites._engine.search.patches import patches
 from sklearn_sprites._engine.search.polish import polished
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
@@ -169,7 +170,10 @@ def describe(images: Tensor, layers: Layers, searcher: Searcher) -> Picture:
 def pruned(
     images: Tensor, layers: Layers, searcher: Searcher, size: int | None = None
 ) -> Found:
-    """Drop layers that save less than the penalty, in each image the worst first."""
+    """Drop layers that save less than the penalty, in each image the worst first.
+
+    Over pictures, parts of other layers go before all others.
+    """
     n, size = len(images), size or len(images)
 
     def judge(part: Tensor) -> Found:
@@ -180,6 +184,8 @@ def pruned(
     for _ in range(searcher.spec.n_layers):
         useful = torch.where(best.share > MOSTLY, best.saves, 0)
         false = is_false(best.picture, best.share, searcher.spec)
+        if searcher.spec.has_picture:
+            false = false | patches(best.picture, searcher.search.parts)
         useful = torch.where(false, -1, useful)
         paying = torch.where(best.layers.on > 0, useful, torch.inf)
         least, worst = paying.min(1)

@@ -1,0 +1,21 @@
+"""Parts of objects that were taken for objects."""
+
+from torch import Tensor
+
+from sklearn_sprites._engine.ops.layers import flat, free_share
+from sklearn_sprites._engine.search.layers import Picture
+
+
+def patches(found: Picture, share: float) -> Tensor:
+    """Layers (B, L) that lie on another layer, one that shows more than they do.
+
+    More than `share` of the pixels that they show are in its mask. Such layers mend
+    what the appearance of a sprite cannot tell of an object: a highlight, a shadow, the
+    pattern on it. Among the layers in front of one object, that costs those that are
+    small objects of their own; they are far fewer.
+    """
+    seen = flat(free_share(found.alpha, found.over) * found.alpha > 0.5).to(found.alpha)
+    mask = flat(found.alpha > 0.5).to(found.alpha)
+    area = seen.sum(2)
+    within = seen @ mask.transpose(1, 2) > share * area[..., None]  # (B, L, L)
+    return (within & (area[:, None] > area[..., None])).any(2) & (area > 0)
