@@ -10,8 +10,10 @@ minimise the mean squared error plus a weak pull towards no change.
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 
+NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
 
 
@@ -61,7 +63,7 @@ def solve_layers(
     if not any(freedoms):
         return [target.new_zeros((*target.shape[:2], 2)) for _ in freedoms]
     found = _solve(_products(appearances, weights, target), freedoms)
-    prior = _no_change(1, found)
+    prior = constant(NO_CHANGE, found)
     return [layer - prior for layer in found.unflatten(-1, (-1, 2)).unbind(-2)]
 
 
@@ -108,15 +110,9 @@ def _products(
     return products[:, index[:, :, None], index[:, None, :]]
 
 
-def _no_change(n_layers: int, like: Tensor) -> Tensor:
-    """Gains of one and biases of zero, (2 L,), made on the device itself."""
-    both = torch.arange(2 * n_layers, device=like.device)
-    return (1 - both % 2).to(like.dtype)
-
-
 def _solve(products: Tensor, freedoms: list[int]) -> Tensor:
     """Gains and biases (m, C, 2 L) that leave least, given the products."""
-    whole, device = _no_change(len(freedoms), products), products.device
+    whole, device = constant(NO_CHANGE * len(freedoms), products), products.device
     if not any(freedoms):
         return whole.expand(*products.shape[:2], -1)
     free = torch.cat(
