@@ -176,34 +176,40 @@ def pruned(
     """
     n, size = len(images), size or len(images)
 
-    def judge(part: Tensor) -> Found:
+    def judge(part: Tensor) -> Judged:
         return _judged(images[part], take(layers, part), searcher)
 
     best = by_parts(judge, n, size, images.device)
     rows = torch.arange(n, device=images.device)
     for _ in range(searcher.spec.n_layers):
-        useful = torch.where(best.share > MOSTLY, best.saves, 0)
-        false = is_false(best.picture, best.share, searcher.spec)
-        if searcher.spec.has_picture:
-            false = false | patches(best.picture, searcher.search.parts)
-        useful = torch.where(false, -1, useful)
-        paying = torch.where(best.layers.on > 0, useful, torch.inf)
-        least, worst = paying.min(1)
+        least, worst = best.useful.min(1)
         rows = rows[(least <= searcher.penalty)[rows]]  # the others are as before
         for part in parts(rows, size):
-            old = take(best, part)
-            on = old.layers.on.scatter(1, worst[part, None], 0.0)
-            other = _judged(images[part], old.layers._replace(on=on), searcher)
+            old = take(best.found.layers, part)
+            on = old.on.scatter(1, worst[part, None], 0.0)
+            other = _judged(images[part], old._replace(on=on), searcher)
             best = put(best, part, other)
         if not len(rows):
             break
-    return best
+    return best.found
 
 
-def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
+class Judged(NamedTuple):
+    """Layers, and what each saves (B, L); infinite where it is empty, -1 if false."""
+
+    found: Found
+    useful: Tensor
+
+
+def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Judged:
     spec = searcher.spec
     drawn = draw(searcher.sprites, layers, spec.height, spec.width)
     picture = settle(images, drawn, layers.over, spec)
     saves, share = worth(images, drawn, picture, spec)
     layers = layers._replace(over=picture.over)
-    return Found(layers, picture, saves * layers.on, share)
+    found = Found(layers, picture, saves * layers.on, share)
+    useful = torch.where(share > MOSTLY, found.saves, 0)
+    if spec.has_picture:
+        false = is_false(picture, share, spec) | patches(picture, searcher.search.parts)
+        useful = torch.where(false, -1, useful)
+    return Judged(found, torch.where(layers.on > 0, useful, torch.inf))
