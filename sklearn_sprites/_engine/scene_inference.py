@@ -263,7 +263,8 @@ class ScenePredictor:
         sprite = torch.from_numpy(np.array(record.sprite)).to(self.device)
         over, on = tensor(record.over), (sprite >= 0).float()
         layers = Layers(sprite.clamp_min(0), tensor(record.pose()), on, over)
-        ink, alpha = draw(self.sprites, layers, spec.height, spec.width).unbind(2)
+        drawn = draw(self.sprites, layers, spec.height, spec.width)
+        ink, alpha = drawn[:, :, 0], drawn[:, :, -1]
         free = free_share(alpha, over)
         image = compose(free * ink, tensor(record.gain))
         image = image + compose(free * alpha, tensor(record.bias))

@@ -156,7 +156,7 @@ def planted(name, n=12, seed=0):
     layers = layers._replace(
         sprite=torch.tensor([[0, 1]]).repeat(n, 1), pose=pose, on=torch.ones(n, 2)
     )
-    alpha = draw(letters(), layers, 28, 44)[:, :, 1:]
+    alpha = draw(letters(), layers, 28, 44)[:, :, -1:]
     color = 0.6 + 0.4 * torch.rand(n, 2, 3, 1, 1, generator=make)
     images = torch.full((n, 3, 28, 44), 0.2)
     for i in range(2):
@@ -223,7 +223,7 @@ def test_polishing_bent_layers_never_raises_the_error(name):
 @NAMES
 def test_images_seen_from_a_frame_show_the_sprite(name):
     _, _, layers = planted(name)
-    drawn = draw(letters(), layers, 28, 44)[:, :, 1]  # (n, 2, H, W)
+    drawn = draw(letters(), layers, 28, 44)[:, :, -1]  # (n, 2, H, W)
     maps, pose = drawn.flatten(0, 1)[:, None], layers.pose.flatten(0, 1)
     expected = letters().alpha[layers.sprite.flatten()]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_sprites._engine.ops.layers import free_share
 from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import make_bank
@@ -18,6 +19,7 @@ from sklearn_sprites._engine.search.layers import (
     layer_colors,
     no_layers,
     picture,
+    planes_of,
 )
 from sklearn_sprites._engine.search.peaks import Scene, saving
 from sklearn_sprites._engine.search.polish import contrasts, hidden_by, polished
@@ -82,8 +84,9 @@ def test_gains_and_biases_of_all_layers_are_solved_at_once():
     assert float(found.error.max()) < 0.05
     torch.testing.assert_close(layer_biases(found, SPEC), bias, rtol=0, atol=0.05)
     torch.testing.assert_close(layer_colors(found, SPEC), gain, rtol=0, atol=0.05)
+    shown = planes_of(found.drawn, free_share(found.alpha, found.over), SPEC)
     for n in range(len(images)):
-        planes = found.planes[n].flatten(1).double()
+        planes = shown[n].flatten(1).double()
         pull = torch.diag(torch.tensor([0.01, 0.1, 0.1, 0.01, 0.01]).double().sqrt())
         left = torch.cat([planes.T, pull])
         right = torch.cat([images[n].flatten(1).double().T, torch.zeros(5, 3)])

@@ -138,7 +138,7 @@ def test_a_layer_is_worth_what_the_image_loses_without_it():
     alpha, image, order = overlapping(2)
     drawn = torch.stack([alpha, alpha], 1)[None]
     found = picture(image[None], drawn, oracles.hides(order).float()[None], SPEC)
-    values = worth(image[None], drawn, found, SPEC)
+    values = worth(image[None], found, SPEC)
     for i in range(3):
         without = drawn.clone()
         without[:, i] = 0

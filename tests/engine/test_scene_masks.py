@@ -58,7 +58,7 @@ def scenes(n, dtype=torch.float64):
     color = torch.rand(n, 3, 3, 1, 1, generator=make, dtype=dtype)
     images = torch.full((n, 3, 24, 24), 0.3, dtype=dtype)
     for mask, tint in zip(
-        draw(masks(dtype), layers, 24, 24)[:, :, 1].unbind(1),
+        draw(masks(dtype), layers, 24, 24)[:, :, 0].unbind(1),
         color.unbind(1),
         strict=True,
     ):

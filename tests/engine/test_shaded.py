@@ -211,7 +211,7 @@ def test_true_sprites_fit_their_own_evidence():
     pose = torch.tensor([[[8.0, 9.0, 0.0, 0.0], [23.0, 20.0, 0.0, 0.0]]]).double()
     layers = layers._replace(pose=pose, sprite=torch.tensor([[0, 1]]), on=layers.on + 1)
     drawn = draw(Sprites(planes), layers, SIDE, SIDE)
-    ink, alpha = drawn.unbind(2)
+    ink, alpha = drawn[:, :, 0], drawn[:, :, 1]
     tint = torch.tensor([[[0.9, 0.5, 0.2], [0.1, 0.6, 1.0]]]).double()
     free = free_share(alpha, layers.over)
     image = torch.einsum("blhw,blc->bchw", free * ink, tint)
@@ -311,7 +311,7 @@ def test_patches_over_pictures_are_no_objects(color, place, is_object):
     colors = [[0.9, 0.1, 0.3], color]
     views, drawn, layers, spec = large_scene(colors, [(12.0, 12.0), place])
     found = picture(views, drawn, layers.over, spec)
-    share = worth(views, drawn, found, spec).share[0]
+    share = worth(views, found, spec).share[0]
     assert (share[1] > 0.5) == is_object
 
 
@@ -399,7 +399,7 @@ def test_patches_are_what_a_loop_says(make):
     alpha = make.uniform(2, 4, 5, 6)
     over = (make.uniform(2, 4, 4) > 0.5).to(alpha).tril(-1)
     over = over + (1 - over.transpose(1, 2)).triu(1)
-    found = Picture(alpha, alpha, over, alpha, alpha, alpha, alpha)
+    found = Picture(alpha[:, :, None], over, alpha, alpha, alpha)
     share = 0.6
     told = patches(found, share)
     seen = free_share(alpha, over) * alpha > 0.5

@@ -23,10 +23,13 @@ FAINT = 1e-3  # alpha below which an appearance is not divided by it
 
 def free_share(alpha: Tensor, over: Tensor) -> Tensor:
     """Share of each pixel where nothing hides a layer, (B, L, H, W)."""
-    free = torch.ones_like(alpha)
-    for j in range(alpha.shape[1]):
-        hidden = free * over[:, j, :, None, None]  # over[j, j] is zero
-        free = torch.addcmul(free, hidden, alpha[:, j, None], value=-1)
+    if not alpha.shape[1]:
+        return alpha
+    hides = over[..., None, None]  # that of a layer and itself is zero
+    free = 1 - hides[:, 0] * alpha[:, 0, None]
+    for j in range(1, alpha.shape[1]):
+        hidden = hides[:, j] * alpha[:, j, None]
+        free = torch.addcmul(free, free, hidden, value=-1)
     return free
 
 
@@ -83,8 +86,8 @@ def solve_order(
     for c, channel in enumerate(flat(target).unbind(1)):
         left = channel[:, None] - shade * colors[..., c, None]
         if biases is not None:
-            left = left - biases[..., c, None]
-        error += left.square()
+            left -= biases[..., c, None]
+        error.addcmul_(left, left)
     return order_by_errors(mask, error)
 
 

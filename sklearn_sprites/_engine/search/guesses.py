@@ -113,12 +113,12 @@ def polished(small: Tensor, layers: Layers, posed: PoseSearcher, steps: int) -> 
     found = settle(small, drawn, layers.over, spec, 1)
     layers = layers._replace(over=found.over)
     if not steps:
-        return Draft(layers, drawn, found)
+        return Draft(layers, found)
     slopes, side, window = posed.slopes, posed.step, posed.window
     layers, found = stepped_on(
         small, layers, found, sprites, slopes, spec, steps, side, window
     )
-    return Draft(layers, torch.stack([found.ink, found.alpha], 2), found)
+    return Draft(layers, found)
 
 
 def decided(
@@ -131,7 +131,7 @@ def decided(
 
 def _better(small: Tensor, one: Draft, two: Draft, spec: SceneSpec) -> Layers:
     seen, errors = [], []
-    for _, _, found in (one, two):
+    for _, found in (one, two):
         seen.append(free_share(found.alpha, found.over) * found.alpha)
         errors.append((image_of(small, spec) - found.image).square().sum(1))
     where = flat(torch.maximum(*seen))  # (B, L, P)
@@ -150,9 +150,9 @@ def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> F
     assert posed is not None, "layers in any pose"
     small, side = coarse(views, posed.step), posed.step
     now = polished(small, layers, posed, steps)
-    seen = ordered(small, now.drawn, now.picture, spec, 1) if steps else now.picture
+    seen = ordered(small, now.picture, spec, 1) if steps else now.picture
     penalty = searcher.penalty / side**2
-    on, worth = paying(small, now.drawn, seen, now.layers.on, penalty, spec)
+    on, worth = paying(small, seen, now.layers.on, penalty, spec)
     layers = now.layers._replace(over=seen.over, on=on)
     limit = POORER * searcher.search.poor
     poor = seen.error > limit * (blank_error(small, spec) - seen.error)
@@ -164,11 +164,9 @@ def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> F
 
 def _without_pixels(found: Picture) -> Picture:
     """Colors and error, which is all that records tell."""
-    small = {
-        name: getattr(found, name)[..., :0, :0]
-        for name in ("alpha", "ink", "planes", "image")
-    }
-    return found._replace(**small)
+    return found._replace(
+        drawn=found.drawn[..., :0, :0], image=found.image[..., :0, :0]
+    )
 
 
 def mended(views: Tensor, done: Finished, searcher: Searcher, steps: int) -> Finished:

@@ -52,16 +52,12 @@ class Sprites(NamedTuple):
 
     def on_grid(self) -> "Sprites":
         """Ink and alpha as far as the pixels of the sprites can show them."""
-        return Sprites(shown(self.planes, 1))
+        return Sprites(_cut(self.planes, 1).expand(-1, 2, -1, -1))
 
 
-def shown(planes: Tensor, dim: int) -> Tensor:
-    """Ink and alpha along a dimension, of drawn planes: masks are both, cut."""
-    if planes.shape[dim] == 2:
-        return planes
-    sides = [-1] * planes.dim()
-    sides[dim] = 2
-    return planes.clamp(0, 1).expand(sides)  # no copy: drawing takes less than that
+def _cut(planes: Tensor, dim: int) -> Tensor:
+    """Masks, one plane along a dimension, in [0, 1]; ink and alpha as they are."""
+    return planes.clamp(0, 1) if planes.shape[dim] == 1 else planes
 
 
 class Layers(NamedTuple):
@@ -81,20 +77,28 @@ class Layers(NamedTuple):
 class Picture(NamedTuple):
     """What layers look like.
 
-    ``alpha`` and ``ink`` (B, L, H, W), zero for empty layers; ``planes`` (B, R, H, W)
-    that ``colors`` (B, R, C) multiply, the background's first where there is one, then
-    the gains of layers, then their biases; ``image`` (B, C, H, W); ``error`` (B,),
-    squared, summed over the image, and over pictures the price of pixels that are
-    covered though they look like the ground.
+    ``drawn`` (B, L, 2, H, W), their ink and alpha, or (B, L, 1, H, W), masks that are
+    both, is zero for empty layers. ``colors`` (B, R, C) begin with the background's
+    where there is one; then come the gains of layers, then their biases. ``image``
+    (B, C, H, W); ``error`` (B,), squared, summed over the image, and over pictures the
+    price of pixels that are covered though they look like the ground.
     """
 
-    alpha: Tensor
-    ink: Tensor
+    drawn: Tensor
     over: Tensor
-    planes: Tensor
     colors: Tensor
     image: Tensor
     error: Tensor
+
+    @property
+    def ink(self) -> Tensor:
+        """(B, L, H, W)."""
+        return self.drawn[:, :, 0]
+
+    @property
+    def alpha(self) -> Tensor:
+        """(B, L, H, W)."""
+        return self.drawn[:, :, -1]
 
 
 def pick(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
@@ -118,9 +122,12 @@ def no_layers(images: Tensor, spec: SceneSpec) -> Layers:
 def draw(
     sprites: Sprites, layers: Layers, rows: int, columns: int, side: int = 1
 ) -> Tensor:
-    """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty."""
+    """Ink and alpha of the layers as placed, (B, L, 2, H, W); zero where empty.
+
+    Masks, which are both, are drawn once: (B, L, 1, H, W).
+    """
     planes = place(sprites.planes, layers.sprite, layers.pose, rows, columns, side)
-    return shown(planes * layers.on[..., None, None, None], 2)
+    return _cut(planes * layers.on[..., None, None, None], 2)
 
 
 def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Picture:
@@ -128,18 +135,12 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
 
     `images` are views, see :mod:`~sklearn_sprites._engine.search.ground`.
     """
-    ink, alpha = drawn.unbind(2)
-    free = free_share(alpha, over)
-    planes = free * ink
-    if spec.has_bias:
-        planes = torch.cat([planes, free * alpha], 1)
-    target = image_of(images, spec)
-    if spec.has_level:
-        planes = torch.cat([clear_share(alpha), planes], 1)
+    alpha, target = drawn[:, :, -1], image_of(images, spec)
+    planes = planes_of(drawn, free_share(alpha, over), spec)
     if spec.has_picture:
         behind = clear_share(alpha) * ground_of(images, spec)
         target = target - behind
-    colors = solve_planes(planes, target, ridge_of(planes, ink.shape[1], spec))
+    colors = solve_planes(planes, target, ridge_of(planes, alpha.shape[1], spec))
     if spec.color == "gain":
         first = 1 if spec.has_level else 0
         gains = colors[:, first:].clamp(0, HIGHEST_GAIN)
@@ -150,7 +151,20 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
         covered = 1 - clear_share(alpha)[:, 0]
         error = error + (covered * ground_price(images, spec)).sum((1, 2))
         image = image + behind
-    return Picture(alpha, ink, over, planes, colors, image, error)
+    return Picture(drawn, over, colors, image, error)
+
+
+def planes_of(drawn: Tensor, free: Tensor, spec: SceneSpec) -> Tensor:
+    """What colors multiply, (B, R, H, W): a level's, then gains', then biases'.
+
+    `free` (B, L, H, W) is where nothing hides the layers drawn by :func:`draw`.
+    """
+    planes = [free * drawn[:, :, 0]]
+    if spec.has_bias:
+        planes.append(free * drawn[:, :, -1])
+    if spec.has_level:
+        planes.insert(0, clear_share(drawn[:, :, -1]))
+    return torch.cat(planes, 1)
 
 
 def ridge_of(planes: Tensor, n_layers: int, spec: SceneSpec) -> Tensor | float:
@@ -187,12 +201,10 @@ def settle(
     images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec, rounds: int = 2
 ) -> Picture:
     """Colors and order in turn; the order changes only where the error falls."""
-    return ordered(images, drawn, picture(images, drawn, over, spec), spec, rounds)
+    return ordered(images, picture(images, drawn, over, spec), spec, rounds)
 
 
-def ordered(
-    images: Tensor, drawn: Tensor, best: Picture, spec: SceneSpec, rounds: int = 2
-) -> Picture:
+def ordered(images: Tensor, best: Picture, spec: SceneSpec, rounds: int = 2) -> Picture:
     """The same, from a picture on."""
     if spec.order == "depth":
         return best
@@ -202,12 +214,18 @@ def ordered(
         order = solve_order(best.alpha, best.ink, colors, target, biases)
         if torch.equal(order, best.over):  # a sync, which often saves a picture
             break
-        other = picture(images, drawn, order, spec)
-        better = other.error < best.error
-        best = Picture(
-            *(pick(better, new, old) for new, old in zip(other, best, strict=True))
-        )
+        other = picture(images, best.drawn, order, spec)
+        best = choose_picture(other.error < best.error, other, best)
     return best
+
+
+def choose_picture(better: Tensor, new: Picture, old: Picture) -> Picture:
+    """`new` in the images (B,) where it is better; layers drawn once are not copied."""
+    drawn = old.drawn
+    if new.drawn is not drawn:
+        drawn = pick(better, new.drawn, drawn)
+    rest = (pick(better, n, o) for n, o in zip(new[1:], old[1:], strict=True))
+    return Picture(drawn, *rest)
 
 
 def is_false(found: Picture, share: Tensor, spec: SceneSpec) -> Tensor:
@@ -234,7 +252,7 @@ class Worth(NamedTuple):
     share: Tensor
 
 
-def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Worth:
+def worth(images: Tensor, found: Picture, spec: SceneSpec) -> Worth:
     """What each layer is worth, the colors of the others solved anew without it."""
     target = image_of(images, spec)
     now = (target - found.image).square().sum(1)  # (B, H, W)
@@ -247,7 +265,7 @@ def worth(images: Tensor, drawn: Tensor, found: Picture, spec: SceneSpec) -> Wor
     saves, shares = [], []
     seen = free_share(found.alpha, found.over) * found.alpha
     for i in range(spec.n_layers):
-        without = drawn.clone()
+        without = found.drawn.clone()
         without[:, i] = 0
         other = picture(images, without, found.over, spec)
         before = (target - other.image).square().sum(1)

@@ -19,7 +19,6 @@ from sklearn_sprites._engine.search.polish import OPAQUE, contrasts
 
 def paying(
     views: Tensor,
-    drawn: Tensor,
     now: Picture,
     on: Tensor,
     penalty: float,
@@ -31,7 +30,7 @@ def paying(
     least, worst = torch.where(on > 0, pays, torch.inf).min(1, keepdim=True)
     kept = torch.where(least > penalty, on.gather(1, worst), 0)
     on = on.scatter(1, worst, kept)  # without it, another one may pay
-    now = picture(views, drawn * on[..., None, None, None], now.over, spec)
+    now = picture(views, now.drawn * on[..., None, None, None], now.over, spec)
     values = without(views, now, spec)
     pays = torch.where(values.share > MOSTLY, values.saves, 0)
     return on * (pays > penalty).to(on), values
@@ -42,11 +41,12 @@ def without(views: Tensor, found: Picture, spec: SceneSpec) -> Worth:
 
     For all layers at once, where :func:`worth` solves the colors of the others anew.
     """
-    thin = found._replace(alpha=found.alpha.clamp(max=1 - OPAQUE))
+    alpha = found.alpha.clamp(max=1 - OPAQUE)
+    thin = found._replace(drawn=torch.stack([found.ink, alpha], 2))
     free, behind = contrasts(views, thin, spec)  # (B, L, P), (B, L, C, P)
-    color, alpha = layer_colors(found, spec), flat(thin.alpha)
+    color, mask = layer_colors(found, spec), flat(alpha)
     own = free[:, :, None] * flat(found.ink)[:, :, None] * color[..., None]
-    change = alpha[:, :, None] * behind - own  # of the image, (B, L, C, P)
+    change = mask[:, :, None] * behind - own  # of the image, (B, L, C, P)
     left = flat(image_of(views, spec) - found.image)[:, None]
     more = (change * (change - 2 * left)).sum(2)  # squared error, (B, L, P)
     seen = flat(free_share(found.alpha, found.over) * found.alpha)

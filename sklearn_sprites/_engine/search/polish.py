@@ -23,11 +23,13 @@ from sklearn_sprites._engine.search.layers import (
     Layers,
     Picture,
     Sprites,
+    choose_picture,
     draw,
     layer_biases,
     layer_colors,
     pick,
     picture,
+    planes_of,
 )
 from sklearn_sprites._engine.search.mask_poses import cut_slopes
 from sklearn_sprites._engine.search.moments import (
@@ -90,14 +92,12 @@ def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tens
     free = free_share(found.alpha, found.over)
     colors, biases = layer_colors(found, spec), layer_biases(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
-    planes = free * found.ink
     if biases is not None:
         hidden = torch.cat([hidden, found.over[..., None] * biases[:, None]], 2)
-        planes = torch.cat([planes, free * found.alpha], 1)
     if spec.has_level:
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
-        planes = torch.cat([clear_share(found.alpha), planes], 1)
+    planes = planes_of(found.drawn, free, spec)
     return flat(planes), hidden.transpose(2, 3).flatten(1, 2), flat(free)
 
 
@@ -243,7 +243,5 @@ def stepped_on(
         if better.all():  # a sync, which often saves a copy of everything
             found = other
             continue
-        found = Picture(
-            *(pick(better, n, o) for n, o in zip(other, found, strict=True))
-        )
+        found = choose_picture(better, other, found)
     return layers, found

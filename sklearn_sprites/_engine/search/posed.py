@@ -13,6 +13,7 @@ from sklearn_sprites._engine.search.layers import (
     Layers,
     Picture,
     Sprites,
+    choose_picture,
     draw,
     pick,
     picture,
@@ -78,10 +79,9 @@ def make_pose_searcher(
 
 
 class Draft(NamedTuple):
-    """Layers on coarse pixels: as drawn (B, L, 2, H, W), and the picture they make."""
+    """Layers on coarse pixels, and the picture that they make."""
 
     layers: Layers
-    drawn: Tensor
     picture: Picture
 
 
@@ -90,7 +90,7 @@ def draft(images: Tensor, layers: Layers, searcher: PoseSearcher) -> Draft:
     rows, columns = images.shape[2:]
     drawn = draw(searcher.sprites, layers, rows, columns, searcher.step)
     found = settle(images, drawn, layers.over, searcher.spec)
-    return Draft(layers._replace(over=found.over), drawn, found)
+    return Draft(layers._replace(over=found.over), found)
 
 
 def best_layer(
@@ -148,7 +148,7 @@ def replace_layer(
     spec, row = searcher.spec, i[:, None]
     may = now.layers.on.gather(1, row)[:, 0] > 0 if around is not None else True
     on = now.layers.on.scatter(1, row, 0.0)
-    shown = now.drawn * on[..., None, None, None]
+    shown = now.picture.drawn * on[..., None, None, None]
     without = picture(images, shown, now.layers.over, spec)
     covered = 1 - (1 - without.alpha).prod(1)
     target = image_of(images, spec)
@@ -174,7 +174,7 @@ def replace_layer(
         without.over,
     )
     found = settle(images, drawn, layers.over, spec, 1)
-    new = Draft(layers._replace(over=found.over), drawn, found)
+    new = Draft(layers._replace(over=found.over), found)
     better = draft_objective(new, searcher) < draft_objective(now, searcher)
     return choose_draft(better, new, now)
 
@@ -189,6 +189,5 @@ def choose_draft(better: Tensor, new: Draft, old: Draft) -> Draft:
     """`new` in the images (B,) where it is better."""
     return Draft(
         Layers(*(pick(better, n, o) for n, o in zip(new[0], old[0], strict=True))),
-        pick(better, new.drawn, old.drawn),
-        Picture(*(pick(better, n, o) for n, o in zip(new[2], old[2], strict=True))),
+        choose_picture(better, new.picture, old.picture),
     )

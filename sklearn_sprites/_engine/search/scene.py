@@ -16,6 +16,7 @@ from sklearn_sprites._engine.search.layers import (
     Layers,
     Picture,
     Sprites,
+    choose_picture,
     draw,
     is_false,
     no_layers,
@@ -87,7 +88,7 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
     """`new` in the images (B,) where it is better, else `old`."""
     return Found(
         Layers(*(pick(better, n, o) for n, o in zip(new[0], old[0], strict=True))),
-        Picture(*(pick(better, n, o) for n, o in zip(new[1], old[1], strict=True))),
+        choose_picture(better, new.picture, old.picture),
         pick(better, new.saves, old.saves),
         pick(better, new.share, old.share),
     )
@@ -134,8 +135,7 @@ def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
         layers, found = polished(
             images, layers, sprites, fine, spec, POLISH_STEPS, window=window
         )
-        drawn = torch.stack([found.ink, found.alpha], 2)
-        found = ordered(images, drawn, found, spec)
+        found = ordered(images, found, spec)
     else:
         found = describe(images, layers, searcher)
     nothing = torch.zeros_like(layers.on)
@@ -205,7 +205,7 @@ def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Judged:
     spec = searcher.spec
     drawn = draw(searcher.sprites, layers, spec.height, spec.width)
     picture = settle(images, drawn, layers.over, spec)
-    saves, share = worth(images, drawn, picture, spec)
+    saves, share = worth(images, picture, spec)
     layers = layers._replace(over=picture.over)
     found = Found(layers, picture, saves * layers.on, share)
     useful = torch.where(share > MOSTLY, found.saves, 0)

@@ -71,10 +71,10 @@ def _swept(images: Tensor, now: Draft, searcher: PoseSearcher, size: int) -> Dra
 def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
     """Without layers that do not pay, or only mend the edges of others."""
     spec = searcher.spec
-    values = worth(images, now.drawn, now.picture, spec)
+    values = worth(images, now.picture, spec)
     if spec.has_picture:
         now = dropping(images, now, is_false(now.picture, values.share, spec), spec)
-        values = worth(images, now.drawn, now.picture, spec)
+        values = worth(images, now.picture, spec)
     pays = values.saves * searcher.step**2 > searcher.penalty
     return dropping(images, now, ~(pays & (values.share > MOSTLY)), spec)
 
@@ -83,7 +83,7 @@ def dropping(images: Tensor, now: Draft, dropped: Tensor, spec: SceneSpec) -> Dr
     """Without some layers (B, L)."""
     on = now.layers.on * (~dropped).to(now.layers.on)
     changed = (on != now.layers.on).any(1)
-    drawn = now.drawn * on[..., None, None, None]
+    drawn = now.picture.drawn * on[..., None, None, None]
     found = settle(images, drawn, now.layers.over, spec)
     layers = now.layers._replace(on=on, over=found.over)
-    return choose_draft(changed, Draft(layers, drawn, found), now)
+    return choose_draft(changed, Draft(layers, found), now)

@@ -77,7 +77,8 @@ def drawn_scenes(
     rank = torch.rand((n, count), generator=draws).to(taught.pose)
     over = (rank[:, :, None] > rank[:, None]).to(taught.pose)
     layers = Layers(taught.sprite, taught.pose, taught.on, over)
-    ink, alpha = draw(sprites, layers, spec.height, spec.width).unbind(2)
+    drawn = draw(sprites, layers, spec.height, spec.width)
+    ink, alpha = drawn[:, :, 0], drawn[:, :, -1]
     image = compose(free_share(alpha, over) * ink, taught.color)
     image = image + clear_share(alpha) * behind
     return torch.cat([image, behind], 1) if spec.has_picture else image
