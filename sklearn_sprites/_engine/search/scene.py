@@ -114,7 +114,9 @@ def sought(images: Tensor, searcher: Searcher, size: int | None = None) -> Found
     n, size = len(images), size or len(images)
     sketched = None
     if searcher.posed is not None and searcher.spec.n_layers:
-        sketched = sketch(images, searcher.posed, searcher.search.sweeps, size).layers
+        posed, sweeps = searcher.posed, searcher.search.sweeps
+        many = size * posed.step  # coarse pixels are few
+        sketched = sketch(images, posed, sweeps, many).layers
 
     def finish(part: Tensor) -> Found:
         if sketched is not None:
