@@ -46,8 +46,8 @@ from sklearn_sprites._engine.search.sprites import pooled, received
 from sklearn_sprites._engine.workers import side_by_side
 
 GUESSED = 64  # images in a batch that a network looks at
-CHUNK = 16 * BATCH  # images whose layers are in memory at once, on all cores
-MANY = 4  # times as many where a network guesses: only some are searched
+CHUNK = 32 * BATCH  # images whose layers are in memory at once, on all cores
+MANY = 2  # times as many where a network guesses: only some are searched
 LEAST = 64  # of these for a core: batches of what is searched again are then full
 
 
@@ -121,14 +121,15 @@ class ScenePredictor:
         return whole.take(slice(0, len(images)))
 
     def _chunk(self, n: int) -> int:
-        """How many of n images are searched together: whole batches, for every core."""
+        """How many of n images are searched together: equal shares of whole batches."""
         most = CHUNK if self.guesser is None else MANY * CHUNK
         if not self.device.startswith("cpu"):
             return most
         n_threads = torch.get_num_threads()
-        share = -(-n // (n_threads * self.size))
-        limit = max(most // n_threads, LEAST) // self.size
-        return max(min(share, limit), 1) * self.size
+        limit = max(most // n_threads, LEAST)
+        turns = max(-(-n // (n_threads * limit)), 1)
+        share = -(-n // (turns * n_threads * self.size))
+        return max(min(share, limit // self.size), 1) * self.size
 
     def views(self, images: NDArray) -> Tensor:
         """Images as they are searched, (n, D, H', W'), on the CPU."""

@@ -31,6 +31,7 @@ from sklearn_sprites._engine.search.patches import patches
 from sklearn_sprites._engine.search.peaks import Scene, find_peaks
 from sklearn_sprites._engine.search.posed import draft
 from sklearn_sprites._engine.search.scene import (
+    described,
     find_layers,
     make_searcher,
     pruned,
@@ -357,7 +358,7 @@ def test_a_large_false_layer_does_not_take_along_what_it_hides():
     pose[:, 1, 2] = 1.2  # in front, and much larger
     wrong = layers._replace(pose=pose)
     searcher = make_searcher(spec, SEARCH, 0.3, Sprites(solid()))
-    found = pruned(views, wrong, searcher)
+    found = pruned(views, described(views, wrong, searcher), searcher)
     assert found.layers.on.tolist() == [[1, 0]]
     start = draft(views, wrong, searcher.posed)
     assert tidied(views, start, searcher.posed).layers.on.tolist() == [[1, 0]]
@@ -387,10 +388,13 @@ def test_a_part_of_an_object_is_dropped_and_a_neighbor_is_kept():
     for parts, kept in ((0.9, [[1, 0]]), (1.0, [[1, 1]])):
         search = replace(SEARCH, parts=parts)
         searcher = make_searcher(spec, search, 0.01, Sprites(solid()))
-        found = pruned(highlight, on_it._replace(over=layers.over), searcher)
+        there = described(highlight, on_it._replace(over=layers.over), searcher)
+        found = pruned(highlight, there, searcher)
         assert found.layers.on.tolist() == kept
     searcher = make_searcher(spec, SEARCH, 0.01, Sprites(solid()))
-    assert pruned(views, layers, searcher).layers.on.tolist() == [[1, 1]]
+    assert pruned(
+        views, described(views, layers, searcher), searcher
+    ).layers.on.tolist() == [[1, 1]]
 
 
 @strategies.attack

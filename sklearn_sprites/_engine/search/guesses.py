@@ -33,7 +33,13 @@ from sklearn_sprites._engine.search.posed import (
     replace_layer,
 )
 from sklearn_sprites._engine.search.poses import widened
-from sklearn_sprites._engine.search.scene import Found, Searcher, choose, pruned
+from sklearn_sprites._engine.search.scene import (
+    Found,
+    Searcher,
+    choose,
+    described,
+    pruned,
+)
 
 DOUBT = 0.3  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
@@ -81,7 +87,12 @@ def exact(views: Tensor, guess: LayerGuess, searcher: Searcher, steps: int) -> F
     """
     layers, posed = guessed(views, guess, searcher), searcher.posed
     if posed is None or not searcher.spec.n_layers:
-        return pruned(views, layers, searcher, PRUNED)
+
+        def describe(part: Tensor) -> Found:
+            return described(views[part], take(layers, part), searcher)
+
+        found = by_parts(describe, len(views), PRUNED, views.device)
+        return pruned(views, found, searcher, PRUNED)
     other = guessed(views, guess, searcher, second=True)
     doubted = ((layers.sprite != other.sprite) & (layers.on > 0)).any(1)
     for part in parts(doubted.nonzero()[:, 0], BATCH):

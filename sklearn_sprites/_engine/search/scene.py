@@ -96,8 +96,7 @@ def choose(better: Tensor, new: Found, old: Found) -> Found:
 
 def find_layers(images: Tensor, searcher: Searcher, size: int | None = None) -> Found:
     """Search the layers of images, `size` at a time, and drop those that do not pay."""
-    layers = sought(images, searcher, size).layers
-    return pruned(images, layers, searcher, size)
+    return pruned(images, sought(images, searcher, size), searcher, size)
 
 
 def layers_found(
@@ -137,9 +136,11 @@ def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
         layers, found = polished(
             images, layers, sprites, fine, spec, POLISH_STEPS, window=window
         )
-        found = ordered(images, found, spec)
-    else:
-        found = describe(images, layers, searcher)
+        return _unjudged(layers, ordered(images, found, spec))
+    return described(images, layers, searcher)
+
+
+def _unjudged(layers: Layers, found: Picture) -> Found:
     nothing = torch.zeros_like(layers.on)
     return Found(layers._replace(over=found.over), found, nothing, nothing)
 
@@ -163,34 +164,39 @@ def shifted(
     return layers._replace(sprite=found.sprite, pose=pose, on=found.on)
 
 
-def describe(images: Tensor, layers: Layers, searcher: Searcher) -> Picture:
+def described(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
     """Solve colors and order of layers as they are placed."""
     drawn = draw(searcher.sprites, layers, searcher.spec.height, searcher.spec.width)
-    return settle(images, drawn, layers.over, searcher.spec)
+    return _unjudged(layers, settle(images, drawn, layers.over, searcher.spec))
 
 
 def pruned(
-    images: Tensor, layers: Layers, searcher: Searcher, size: int | None = None
+    images: Tensor, found: Found, searcher: Searcher, size: int | None = None
 ) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first.
 
     Over pictures, parts of other layers go before all others.
     """
     n, size = len(images), size or len(images)
+    spec = searcher.spec
 
     def judge(part: Tensor) -> Judged:
-        return _judged(images[part], take(layers, part), searcher)
+        some = take(found, part)
+        seen = ordered(images[part], some.picture, spec)
+        return _judged(images[part], some.layers, seen, searcher)
 
     best = by_parts(judge, n, size, images.device)
     rows = torch.arange(n, device=images.device)
-    for _ in range(searcher.spec.n_layers):
+    for _ in range(spec.n_layers):
         least, worst = best.useful.min(1)
         rows = rows[(least <= searcher.penalty)[rows]]  # the others are as before
         for part in parts(rows, size):
-            old = take(best.found.layers, part)
-            on = old.on.scatter(1, worst[part, None], 0.0)
-            other = _judged(images[part], old._replace(on=on), searcher)
-            best = put(best, part, other)
+            old = take(best.found, part)
+            on = old.layers.on.scatter(1, worst[part, None], 0.0)
+            drawn = old.picture.drawn * on[..., None, None, None]
+            seen = settle(images[part], drawn, old.layers.over, spec)
+            fewer = old.layers._replace(on=on)
+            best = put(best, part, _judged(images[part], fewer, seen, searcher))
         if not len(rows):
             break
     return best.found
@@ -203,10 +209,10 @@ class Judged(NamedTuple):
     useful: Tensor
 
 
-def _judged(images: Tensor, layers: Layers, searcher: Searcher) -> Judged:
+def _judged(
+    images: Tensor, layers: Layers, picture: Picture, searcher: Searcher
+) -> Judged:
     spec = searcher.spec
-    drawn = draw(searcher.sprites, layers, spec.height, spec.width)
-    picture = settle(images, drawn, layers.over, spec)
     saves, share = worth(images, picture, spec)
     layers = layers._replace(over=picture.over)
     found = Found(layers, picture, saves * layers.on, share)
