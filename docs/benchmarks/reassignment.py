@@ -52,7 +52,7 @@ def watch_reassignment() -> Watch:
     from sklearn_sprites._engine.training import reassignment, run
 
     watch = Watch()
-    run.prune, run.grow = watch.over(run.prune), watch.over(run.grow)
+    run.farewell, run.move = watch.over(run.farewell), watch.over(run.move)
     reassignment.clone = watch.over(reassignment.clone)
     return watch
 

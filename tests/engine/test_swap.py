@@ -21,6 +21,7 @@ from sklearn_sprites._engine.training.reassignment import (
     wishes,
 )
 from sklearn_sprites._engine.training.splits import least_missed, removal_costs
+from sklearn_sprites._engine.training.witnesses import call_witnesses, witnesses_at
 from tests.strategies import Draws, attack
 
 
@@ -116,7 +117,9 @@ def test_without_warps_images_wish_for_themselves():
     sprites, images = make.uniform(2, 1, 8, 8).float(), make.uniform(9, 1, 8, 8).float()
     learner = learner_of(sprites, images)
     owners = torch.arange(9) % 2
-    wished = wishes(learner, torch.arange(9), owners, frozenset({"affine"}))
+    active = frozenset({"affine"})
+    (everyone,) = witnesses_at(learner, active, torch.arange(9))
+    wished = wishes(learner, everyone, owners, active)
     expected = (images - sprites[owners]).flatten(2)
     torch.testing.assert_close(wished.right, expected)
     torch.testing.assert_close(wished.weight, torch.ones_like(expected))
@@ -136,7 +139,8 @@ def test_wishes_through_a_warp_lower_the_error():
         learner.model.heads["affine"].group_bias[0, 2] = -4 / 12
     active, everyone = frozenset({"affine"}), torch.arange(6)
     before = survey(learner, active).sum()
-    wished = wishes(learner, everyone, torch.zeros(6, dtype=torch.int64), active)
+    (seen,) = witnesses_at(learner, active, everyone)
+    wished = wishes(learner, seen, torch.zeros(6, dtype=torch.int64), active)
     with torch.no_grad():
         learner.model.sprites += wished.change(everyone).view(1, 1, 12, 12)
     assert survey(learner, active).sum() < 0.2 * before
@@ -153,10 +157,11 @@ def test_a_sprite_that_shows_the_same_is_not_missed():
     survey(learner, active)
     known = learner.ledger.errors
     assert (known[:, 1] > known[:, 0] + 10).all()
-    expected = prospects(learner, active, 1000)
+    (everyone,) = witnesses_at(learner, active, torch.arange(4))
+    expected = prospects(learner, everyone, active)
     torch.testing.assert_close(expected[:, 1], expected[:, 0])
     learner.ledger.retire([1])
-    assert torch.isinf(prospects(learner, active, 1000)[:, 1]).all()
+    assert torch.isinf(prospects(learner, everyone, active)[:, 1]).all()
 
 
 def test_pruning_takes_the_sprite_that_another_can_replace():
@@ -168,8 +173,29 @@ def test_pruning_takes_the_sprite_that_another_can_replace():
         learner.model.heads["affine"].group_bias[0, 2] = -6 / 12
     active = frozenset({"affine"})
     survey(learner, active)
-    prune(learner, 2, active)
+    (everyone,) = witnesses_at(learner, active, torch.arange(10))
+    prune(learner, 2, everyone, active)
     assert len(learner.spare) == 1
     assert learner.spare[0] in (0, 2)
-    prune(learner, 2, active)
+    prune(learner, 2, everyone, active)
     assert len(learner.spare) == 1
+
+
+def test_witnesses_of_several_tasks_are_those_of_each_alone():
+    make = Draws(5)
+    sprites = make.uniform(3, 1, 8, 8).float()
+    learner = learner_of(sprites, make.uniform(20, 1, 8, 8).float())
+    with torch.no_grad():
+        learner.model.heads["affine"].group_weight.normal_(generator=make.generator)
+    active = frozenset({"affine"})
+    first, second = torch.tensor([3, 1, 7]), torch.tensor([7, 19, 3, 0])
+    together = witnesses_at(learner, active, first, second)
+    for rows, called in zip((first, second), together, strict=True):
+        assert torch.equal(called.rows, rows)
+        ((there, description),) = called.parts(learner.model)
+        assert torch.equal(there, rows)
+        expected = learner.model.eval().describe(learner.images[rows], active)
+        learner.model.train()
+        params = description.params["affine"]
+        torch.testing.assert_close(params, expected.params["affine"])
+    assert [len(w.rows) for w in call_witnesses(learner, active, 6, 50)] == [6, 20]

@@ -106,11 +106,17 @@ class ClusteringModel(nn.Module):
 
     def describe(self, images: Tensor, active: frozenset[str]) -> Description:
         """Predict for (B, C, H, W) with the active transformations, and look behind."""
-        params, behind = self.parameters_of(images, active)
+        return self.look_behind(*self.parameters_of(images, active), len(images))
+
+    def look_behind(
+        self, params: dict[str, Tensor], behind: dict[str, Tensor], n_images: int
+    ) -> Description:
+        """The description that predicted parameters make."""
         if not self.spec.is_layered:
             return Description(params, behind, None)
         n_behind = self.spec.n_backgrounds
-        each = torch.arange(n_behind, device=images.device).repeat(len(images))
+        device = self.backgrounds.device
+        each = torch.arange(n_behind, device=device).repeat(n_images)
         spatial = {n: v.flatten(0, 1) for n, v in behind.items() if n not in COLORS}
         canvas = pad_to_canvas(self.backgrounds, "border").index_select(0, each)
         backs = self.background_sequence.apply(canvas, spatial)

@@ -37,6 +37,11 @@ class Learner:
     is_dated: bool = False  # an epoch is one pass, whatever its length
     steps: int = 0
 
+    @property
+    def n_used(self) -> int:
+        """How many sprites are in use."""
+        return self.model.spec.n_sprites - len(self.spare)
+
 
 def make_optimizer(
     model: ClusteringModel, learning_rate: float, weight_decay: float

@@ -17,6 +17,7 @@ from sklearn_sprites._engine.training.splits import (
     split_gains,
 )
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
+from sklearn_sprites._engine.training.witnesses import Witnesses, call_witnesses
 
 LOOK, FAREWELL = 1000, 1500  # images that judge sprites: to be moved, and for good
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
@@ -81,31 +82,32 @@ def _floored(weight: Tensor) -> Tensor:
 
 
 def wishes(
-    learner: Learner, index: Tensor, owners: Tensor, active: frozenset[str]
+    learner: Learner, witnesses: Witnesses, owners: Tensor, active: frozenset[str]
 ) -> Wishes:
-    """What the images at `index` would change in the sprites that they belong to.
+    """What images would change in the sprites that they belong to, `owners` (n,).
 
     Residuals go back through color, mask and warp by the adjoint of drawing.
     """
     learner.model.eval()
-    parts = [
-        _wishes(learner, rows, mine, active)
-        for rows, mine in zip(index.split(CHUNK), owners.split(CHUNK), strict=True)
-    ]
+    asked = zip(witnesses.parts(learner.model), owners.split(CHUNK), strict=True)
+    parts = [_wishes(learner, *some, mine, active) for some, mine in asked]
     learner.model.train()
     return Wishes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def _wishes(
-    learner: Learner, index: Tensor, owners: Tensor, active: frozenset[str]
+    learner: Learner,
+    seen: Tensor,
+    description: Description,
+    owners: Tensor,
+    active: frozenset[str],
 ) -> tuple[Tensor, Tensor]:
     model, spec = learner.model, learner.model.spec
-    images, weights = learner.images[index], learner.weights[index]
+    images, weights = learner.images[seen], learner.weights[seen]
     weights = weights[:, None, None, None]
     with torch.no_grad():
-        description = model.describe(images, active)
         behind = _behind(learner, images, owners, description, active)
-    rows = torch.arange(len(index), device=index.device)
+    rows = torch.arange(len(seen), device=seen.device)
     own = model.sprites.detach()[owners].requires_grad_()  # one of its own per image
     with torch.enable_grad():
         front = model.front(rows, owners, description, own)
@@ -140,23 +142,36 @@ def _behind(
     return errors[:, 0].argmin(1)
 
 
-def prune(
-    learner: Learner, n_kept: int, active: frozenset[str], n_images: int = FAREWELL
-) -> None:
-    """Take the sprites that are missed least out of use, until `n_kept` are left.
+def farewell(learner: Learner, n_kept: int, active: frozenset[str]) -> None:
+    """Take sprites out of use for good, until `n_kept` are left."""
+    if learner.n_used > n_kept:
+        (witnesses,) = call_witnesses(learner, active, FAREWELL)
+        prune(learner, n_kept, witnesses, active)
 
-    They are judged on `n_images`.
-    """
-    n_sprites = learner.model.spec.n_sprites
-    if n_sprites - len(learner.spare) <= n_kept:
+
+def move(learner: Learner, rule: Swap, n_moved: int, active: frozenset[str]) -> None:
+    """Give the sprites that are missed least to clusters that gain by a split."""
+    n_kept = learner.model.spec.n_sprites - n_moved
+    if learner.n_used <= n_kept and not learner.spare:
         return
-    gone = least_missed(prospects(learner, active, n_images), n_kept)
+    some, more = call_witnesses(learner, active, LOOK, rule.n_images)
+    prune(learner, n_kept, some, active)
+    grow(learner, more, active)
+
+
+def prune(
+    learner: Learner, n_kept: int, witnesses: Witnesses, active: frozenset[str]
+) -> None:
+    """Take the sprites that are missed least out of use, until `n_kept` are left."""
+    if learner.n_used <= n_kept:
+        return
+    gone = least_missed(prospects(learner, witnesses, active), n_kept)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
 
 
 @torch.no_grad()
-def prospects(learner: Learner, active: frozenset[str], n_images: int) -> Tensor:
+def prospects(learner: Learner, witnesses: Witnesses, active: frozenset[str]) -> Tensor:
     """Errors (m, K) of some images under all sprites, once heads had learned them.
 
     A sprite looks bad on images that its head has never won, also if it shows the same
@@ -164,24 +179,19 @@ def prospects(learner: Learner, active: frozenset[str], n_images: int) -> Tensor
     the better of this and of what the ledger knows counts.
     """
     model, ledger = learner.model, learner.ledger
-    order = torch.randperm(len(learner.images), generator=learner.draws)
-    index = order[:n_images].to(learner.images.device)
-    known = ledger.errors[index]
     model.eval()
     parts = []
-    for rows, owners in zip(
-        index.split(CHUNK), known.argmin(1).split(CHUNK), strict=True
-    ):
-        images = learner.images[rows]
-        description = model.describe(images, active)
+    for rows, description in witnesses.parts(model):
+        images, known = learner.images[rows], ledger.errors[rows]
+        owners = known.argmin(1)
         errors = borrowed_errors(model, images, owners, description, active).amin(2)
-        parts.append(errors * learner.weights[rows, None])
+        tried = torch.minimum(errors * learner.weights[rows, None], known)
+        parts.append(tried.masked_fill(torch.isinf(known), torch.inf))
     model.train()
-    tried = torch.minimum(torch.cat(parts), known)
-    return tried.masked_fill(torch.isinf(known), torch.inf)
+    return torch.cat(parts)
 
 
-def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:
+def grow(learner: Learner, witnesses: Witnesses, active: frozenset[str]) -> None:
     """Give spare sprites to the clusters that gain most by a split.
 
     What a split would gain is only an estimate, so every split that a cluster has
@@ -189,11 +199,8 @@ def grow(learner: Learner, rule: Swap, active: frozenset[str]) -> None:
     """
     if not learner.spare:
         return
-    n = len(learner.images)
-    order = torch.randperm(n, generator=learner.draws)[: rule.n_images]
-    index = order.to(learner.images.device)
-    errors, owners = learner.ledger.errors[index].min(1)
-    wished = wishes(learner, index, owners, active)
+    errors, owners = learner.ledger.errors[witnesses.rows].min(1)
+    wished = wishes(learner, witnesses, owners, active)
     features = wished.features() / noise_levels(errors).sqrt()[:, None]
     gains, halves = split_gains(
         features, owners, learner.model.spec.n_sprites, learner.draws

@@ -27,11 +27,10 @@ from sklearn_sprites._engine.training.loop import (
 )
 from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.reassignment import (
-    LOOK,
     cloning,
     epochs_between,
-    grow,
-    prune,
+    farewell,
+    move,
     sprites_kept,
     turnover,
 )
@@ -111,7 +110,7 @@ def run_stages(
         run_stage(learner, stage, epochs, progress)
         if progress.stopped:
             break
-    prune(learner, spec.n_sprites, active)
+    farewell(learner, spec.n_sprites, active)
     errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
@@ -184,11 +183,9 @@ def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
     kept = sprites_kept(rule, epoch, settings.max_epochs, spec.n_sprites, total)
     every = epochs_between(rule, spec.is_layered)
     if kept < total:
-        prune(learner, kept, stage.active)
+        farewell(learner, kept, stage.active)
     elif epoch % every == 0:
-        moved = turnover(total - spec.n_sprites)
-        prune(learner, total - moved, stage.active, LOOK)
-        grow(learner, rule, stage.active)
+        move(learner, rule, turnover(total - spec.n_sprites), stage.active)
         return True
     return learner.spare != before
 
