@@ -17,6 +17,7 @@ FLOORS = {
     "_engine.ops": 0,
     "_engine.runtime": 0,
     "_engine.attention_settings": 0,
+    "_engine.ranges": 0,
     "_engine.records": 0,
     "_engine.regression_settings": 0,
     "_engine.scene_records": 0,

@@ -3,21 +3,21 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from sklearn_sprites._engine.ranges import (
+    COUNT,
+    COUNT_OR_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Kind,
+    Names,
+    Numbers,
+    OrNone,
+    Several,
+    refuse,
+)
 from sklearn_sprites._engine.settings import ClonePerturb
 
 FEATURES = ("small", "unet")
-RANGES = {
-    "features": f"is none of {', '.join(FEATURES)}",
-    "n_features": "is below 1",
-    "freeze": "is negative",
-    "mask_noise": "is negative",
-    "sweeps": "is below 1",
-    "entropy": "is negative",
-    "batch_size": "is below 2",
-    "learning_rate": "is not positive",
-    "warmup": "is negative",
-    "joins": "is negative",
-}
 
 
 @dataclass(frozen=True)
@@ -115,21 +115,26 @@ class Attention:
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
-        checks = {
-            "features": self.features in FEATURES,
-            "n_features": self.n_features >= 1,
-            "freeze": self.freeze >= 0,
-            "mask_noise": self.mask_noise >= 0,
-            "sweeps": self.sweeps >= 1,
-            "entropy": self.entropy >= 0,
-            "batch_size": self.batch_size >= 2,
-            "learning_rate": self.learning_rate > 0,
-            "warmup": self.warmup >= 0,
-            "joins": self.joins is None or self.joins >= 0,
-        }
-        for name, is_valid in checks.items():
-            if not is_valid:
-                raise ValueError(f"{name}={getattr(self, name)!r} {RANGES[name]}.")
+        refuse(
+            self,
+            {
+                "features": Names(FEATURES),
+                "n_features": COUNT,
+                "refines": Kind(bool),
+                "freeze": COUNT_OR_ZERO,
+                "mask_noise": NOT_NEGATIVE,
+                "sweeps": COUNT,
+                "empty": Kind(bool),
+                "entropy": NOT_NEGATIVE,
+                "reassignment": OrNone(Kind(ClonePerturb)),
+                "batch_size": Numbers(2, whole=True),
+                "learning_rate": POSITIVE,
+                "warmup": COUNT_OR_ZERO,
+                "drops": Several(COUNT_OR_ZERO),
+                "joins": OrNone(COUNT_OR_ZERO),
+                "stops": Kind(bool),
+            },
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

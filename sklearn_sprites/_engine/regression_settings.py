@@ -3,15 +3,18 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sklearn_sprites._engine.ranges import (
+    COUNT,
+    COUNT_OR_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Kind,
+    Names,
+    OrNone,
+    Several,
+    refuse,
+)
 from sklearn_sprites._engine.settings import ClonePerturb
-
-LEAST = {
-    "pool": 1,
-    "freeze": 0,
-    "mask_noise": 0,
-    "sweeps": 1,
-    "batch_size": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -102,25 +105,28 @@ class Regression:
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist, and values out of range."""
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if not value >= least:
-                raise ValueError(f"{name}={value!r} must be at least {least}.")
-        if not (self.joins is None or self.joins >= 0):
-            raise ValueError(f"joins={self.joins!r} must be at least 0.")
-        for name in ("first_scale", "learning_rate", "factor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be positive.")
-        for name, valid in (
-            ("encoder", ("small", "resnet20", "resnet32", "resnet18")),
-            ("color", ("solve", "predict")),
-            ("selection", ("greedy", "exhaustive")),
-        ):
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown; valid names are "
-                    f"{', '.join(valid)}."
-                )
+        refuse(
+            self,
+            {
+                "encoder": Names(("small", "resnet20", "resnet32", "resnet18")),
+                "pool": COUNT,
+                "color": Names(("solve", "predict")),
+                "per_sprite": Kind(bool),
+                "joins": OrNone(COUNT_OR_ZERO),
+                "first_scale": POSITIVE,
+                "freeze": COUNT_OR_ZERO,
+                "mask_noise": NOT_NEGATIVE,
+                "selection": Names(("greedy", "exhaustive")),
+                "sweeps": COUNT,
+                "empty": Kind(bool),
+                "reassignment": OrNone(Kind(ClonePerturb)),
+                "batch_size": COUNT,
+                "learning_rate": POSITIVE,
+                "drops": Several(COUNT_OR_ZERO),
+                "factor": POSITIVE,
+                "stops": Kind(bool),
+            },
+        )
         if self.selection == "exhaustive" and self.color == "solve":
             raise ValueError(
                 "selection='exhaustive' tries all combinations in predicted colors; "

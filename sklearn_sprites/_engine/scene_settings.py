@@ -4,6 +4,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sklearn_sprites._engine.attention_settings import Attention
+from sklearn_sprites._engine.ranges import (
+    COUNT,
+    COUNT_OR_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Kind,
+    Numbers,
+    Several,
+    refuse,
+)
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
@@ -72,17 +83,24 @@ class Search:
     poor: float = 0.025
     parts: float = 0.9
 
-
-RANGES = {
-    "search": "is no Search",
-    "steps": "is below 1",
-    "batch_size": "is below 2",
-    "drawn": "is not between 0 and 1",
-    "learning_rate": "is not positive",
-    "angles": "is below 1",
-    "polish": "is negative",
-    "end_to_end": "is negative",
-}
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        refuse(
+            self,
+            {
+                "sweeps": COUNT,
+                "peaks": COUNT,
+                "hypotheses": COUNT,
+                "rotations": COUNT,
+                "scales": Several(POSITIVE, fewest=1),
+                "refine_steps": COUNT_OR_ZERO,
+                "visible": SHARE,
+                "restarts": COUNT_OR_ZERO,
+                "replacements": COUNT_OR_ZERO,
+                "poor": NOT_NEGATIVE,
+                "parts": SHARE,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -138,19 +156,19 @@ class Distilled:
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
-        checks = {
-            "search": isinstance(self.search, Search),
-            "steps": self.steps >= 1,
-            "batch_size": self.batch_size >= 2,
-            "drawn": 0 <= self.drawn <= 1,
-            "learning_rate": self.learning_rate > 0,
-            "angles": self.angles >= 1,
-            "polish": self.polish >= 0,
-            "end_to_end": self.end_to_end >= 0,
-        }
-        for name, is_valid in checks.items():
-            if not is_valid:
-                raise ValueError(f"{name}={getattr(self, name)!r} {RANGES[name]}.")
+        refuse(
+            self,
+            {
+                "search": Kind(Search),
+                "steps": COUNT,
+                "batch_size": Numbers(2, whole=True),
+                "drawn": SHARE,
+                "learning_rate": POSITIVE,
+                "angles": COUNT,
+                "polish": COUNT_OR_ZERO,
+                "end_to_end": COUNT_OR_ZERO,
+            },
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass
 
+from sklearn_sprites._engine.ranges import (
+    COUNT,
+    COUNT_OR_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Numbers,
+    OrNone,
+    Several,
+    refuse,
+)
+
 DEFAULT_MAX_EPOCHS = 60
 
 
@@ -40,6 +52,18 @@ class Swap:
     until: float = 0.7
     n_images: int = 2000
 
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        refuse(
+            self,
+            {
+                "every": OrNone(COUNT),
+                "spares": OrNone(COUNT_OR_ZERO),
+                "until": SHARE,
+                "n_images": COUNT,
+            },
+        )
+
 
 @dataclass(frozen=True)
 class ClonePerturb:
@@ -69,6 +93,17 @@ class ClonePerturb:
     check: int = 50
     threshold: float = 0.2
     noise: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        refuse(
+            self,
+            {
+                "check": COUNT,
+                "threshold": NOT_NEGATIVE,
+                "noise": NOT_NEGATIVE,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +137,17 @@ class Milestones:
     drops: tuple[int, ...] = ()
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        refuse(
+            self,
+            {
+                "joins": Several(COUNT_OR_ZERO),
+                "drops": Several(COUNT_OR_ZERO),
+                "factor": POSITIVE,
+            },
+        )
+
 
 @dataclass(frozen=True)
 class ConstantSprites:
@@ -123,6 +169,16 @@ class ConstantSprites:
 
     color: float = 0.9
     mask_width: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        refuse(
+            self,
+            {
+                "color": Numbers(),
+                "mask_width": OrNone(POSITIVE),
+            },
+        )
 
 
 CURRICULA = ("one_by_one", "grouped", "identity_first", "all_at_once")
