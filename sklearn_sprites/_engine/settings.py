@@ -38,7 +38,7 @@ class Swap:
     until : float, default=0.7
         Share of the epochs after which the number wanted is left.
     n_images : int, default=2000
-        Images on which splits are tested.
+        Images on which splits are tested, and that decide which sprites go for good.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from sklearn_sprites._engine.training.splits import (
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 from sklearn_sprites._engine.training.witnesses import Witnesses, call_witnesses
 
-LOOK, FAREWELL = 1000, 1500  # images that judge sprites: to be moved, and for good
+LOOK = 1000  # images that judge which sprites are moved: they may come back
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
@@ -142,10 +142,10 @@ def _behind(
     return errors[:, 0].argmin(1)
 
 
-def farewell(learner: Learner, n_kept: int, active: frozenset[str]) -> None:
+def farewell(learner: Learner, rule: Swap, n_kept: int, active: frozenset[str]) -> None:
     """Take sprites out of use for good, until `n_kept` are left."""
     if learner.n_used > n_kept:
-        (witnesses,) = call_witnesses(learner, active, FAREWELL)
+        (witnesses,) = call_witnesses(learner, active, rule.n_images)
         prune(learner, n_kept, witnesses, active)
 
 

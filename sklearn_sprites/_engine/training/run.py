@@ -110,7 +110,8 @@ def run_stages(
         run_stage(learner, stage, epochs, progress)
         if progress.stopped:
             break
-    farewell(learner, spec.n_sprites, active)
+    if isinstance(settings.reassignment, Swap):  # no other rule has spares
+        farewell(learner, settings.reassignment, spec.n_sprites, active)
     errors = survey(learner, active).amin(1)
     loss = float(errors.mean()) / learner.images[0].numel()
     return publish(learner, progress, loss)
@@ -183,7 +184,7 @@ def reassign(learner: Learner, stage: Stage, progress: Progress) -> bool:
     kept = sprites_kept(rule, epoch, settings.max_epochs, spec.n_sprites, total)
     every = epochs_between(rule, spec.is_layered)
     if kept < total:
-        farewell(learner, kept, stage.active)
+        farewell(learner, rule, kept, stage.active)
     elif epoch % every == 0:
         move(learner, rule, turnover(total - spec.n_sprites), stage.active)
         return True
