@@ -13,6 +13,8 @@ from sklearn_sprites._engine.training.loop import Learner, make_optimizer, surve
 from sklearn_sprites._engine.training.reassignment import (
     FAINT,
     epochs_between,
+    farewell,
+    move,
     prospects,
     prune,
     spare_count,
@@ -179,6 +181,47 @@ def test_pruning_takes_the_sprite_that_another_can_replace():
     assert learner.spare[0] in (0, 2)
     prune(learner, 2, everyone, active)
     assert len(learner.spare) == 1
+
+
+def test_sprites_go_for_good_until_the_wanted_number_is_left():
+    make = Draws(6)
+    sprites = make.uniform(4, 1, 8, 8).float()
+    learner = learner_of(sprites, make.uniform(30, 1, 8, 8).float())
+    rule, active = Swap(n_images=10), frozenset({"affine"})
+    farewell(learner, rule, 2, active)
+    assert learner.n_used == 2
+    assert sorted({0, 1, 2, 3} - set(learner.spare)) == sorted(
+        set(learner.ledger.errors.argmin(1).tolist())
+    )
+    before = learner.draws.get_state()
+    farewell(learner, rule, 2, active)
+    assert learner.n_used == 2
+    assert torch.equal(learner.draws.get_state(), before)
+
+
+def test_a_moved_sprite_goes_where_a_split_gains():
+    middle = bars()[:1]
+    apart = [bars()[1:], middle.transpose(2, 3)]
+    sprites = torch.cat([middle, middle, (apart[0] + apart[1]).clamp(0, 1)])
+    images = torch.cat(
+        [middle.repeat(20, 1, 1, 1), *(a.repeat(20, 1, 1, 1) for a in apart)]
+    )
+    learner = learner_of(sprites, images)
+    before = survey(learner, frozenset()).min(1).values.sum()
+    move(learner, Swap(), 1, frozenset())
+    assert not learner.spare
+    assert learner.splits.tolist()[2] == 1
+    assert survey(learner, frozenset()).min(1).values.sum() < 0.2 * before
+
+
+def test_without_spares_nothing_moves():
+    make = Draws(7)
+    learner = learner_of(
+        make.uniform(1, 1, 8, 8).float(), make.uniform(9, 1, 8, 8).float()
+    )
+    before = learner.draws.get_state()
+    move(learner, Swap(), 0, frozenset({"affine"}))
+    assert torch.equal(learner.draws.get_state(), before)
 
 
 def test_witnesses_of_several_tasks_are_those_of_each_alone():
