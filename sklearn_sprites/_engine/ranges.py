@@ -30,9 +30,9 @@ class Numbers:
             return False
         if self.whole and not isinstance(value, Integral):
             return False
-        number = float(value)
+        number = int(value) if isinstance(value, Integral) else float(value)
         high = self.least < number if self.is_open else self.least <= number
-        return high and number <= self.most and math.isfinite(number)
+        return high and number <= self.most and abs(number) < math.inf
 
     def __str__(self) -> str:
         """What is expected."""

@@ -138,6 +138,7 @@ def test_what_is_expected_is_told():
     with pytest.raises(ValueError, match="at least 0, at most 1"):
         Swap(until=7)
     assert Swap(every=np.int64(3), until=np.float32(0.5)).every == 3
+    assert 10**400 in COUNT  # larger than any float
 
 
 @given(st.one_of(st.integers(-9, 9), st.floats(), st.booleans(), st.none(), st.text()))
