@@ -392,9 +392,8 @@ def test_a_part_of_an_object_is_dropped_and_a_neighbor_is_kept():
         found = pruned(highlight, there, searcher)
         assert found.layers.on.tolist() == kept
     searcher = make_searcher(spec, SEARCH, 0.01, Sprites(solid()))
-    assert pruned(
-        views, described(views, layers, searcher), searcher
-    ).layers.on.tolist() == [[1, 1]]
+    found = pruned(views, described(views, layers, searcher), searcher)
+    assert found.layers.on.tolist() == [[1, 1]]
 
 
 @strategies.attack
