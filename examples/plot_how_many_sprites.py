@@ -22,10 +22,10 @@ from sklearn_sprites.exceptions import ClusterCollapseWarning
 scenes = make_tetrominoes(2500, n_objects=2, size=24, cell=3, random_state=0)
 kinds = np.arange(1, 7)
 keep = np.isin(scenes.classes, [0, *kinds]).all((1, 2))
-X, new = scenes.images[keep][:120], scenes.images[keep][120:]
+X, new = scenes.images[keep][:100], scenes.images[keep][100:]
 
 # %%
-# Three fits for each number, the best of which is judged by images that it has not
+# Two fits for each number, the best of which is judged by images that it has not
 # seen. With more sprites than kinds, some may be shown nowhere: no surprise here.
 
 warnings.simplefilter("ignore", ClusterCollapseWarning)
@@ -33,7 +33,7 @@ numbers = [3, 4, 5, 6, 7]
 errors = []
 for number in numbers:
     model = LayeredSpriteDecomposition(
-        number, n_layers=2, sprite_size=14, n_init=3, random_state=0
+        number, n_layers=2, sprite_size=14, n_init=2, random_state=0
     ).fit(X)
     errors.append(-model.score(new) / new.size)
     unused = int((model.counts_ == 0).sum())
