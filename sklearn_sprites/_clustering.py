@@ -132,7 +132,7 @@ class SpriteClustering(
         A stage of training ends when an epoch lowers the loss by less than this share
         of the variance of the images. Not with :class:`Milestones`.
     batch_size : int, default=128
-        Images per step of training; fewer, down to 32, from sets of less than twelve
+        Images per step of training; fewer, down to 32, from sets of less than twenty
         batches, but not with :class:`Milestones`.
     learning_rate : float, default=1e-3
         Step size of the optimizer, Adam.
@@ -419,6 +419,13 @@ class SpriteClustering(
         self : object
             Fitted estimator. If an error or an interrupt ends a fit early, the
             estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not as described: which one, and what to do.
+        sklearn_sprites.exceptions.TrainingDivergedError
+            If the loss was not finite in any restart.
         """
         check_parameters(self)
         job = self._describe(X)

@@ -403,6 +403,13 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self : object
             Fitted estimator. If an error or an interrupt ends a fit early, the
             estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not as described: which one, and what to do.
+        sklearn_sprites.exceptions.TrainingDivergedError
+            If the loss was not finite in any restart.
         """
         check_parameters(self)
         job = self._describe(X)

@@ -179,6 +179,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these values.
+
+        Raises
+        ------
+        ValueError
+            If there is no field of that name.
         """
         unknown = set(arrays) - set(PER_IMAGE)
         if unknown:
@@ -213,6 +218,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         chosen = self._chosen(layers)
         return replace(
@@ -235,6 +245,12 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers in another size.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans,
+            and if `factor` is not positive.
         """
         if not np.all(np.asarray(factor) > 0):
             raise ValueError(f"factor must be positive, got {factor!r}.")
@@ -255,6 +271,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers turned.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         chosen = self._chosen(layers)
         return replace(
@@ -280,6 +301,12 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers in another shape.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans,
+            and if `stretch` is not positive.
         """
         if not np.all(np.asarray(stretch) > 0):
             raise ValueError(f"stretch must be positive, got {stretch!r}.")
@@ -305,6 +332,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers recolored.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         chosen = self._chosen(layers)[..., None]
         color = np.broadcast_to(np.asarray(color, np.float64), self.gain.shape)
@@ -334,6 +366,12 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with another sprite in these layers.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans,
+            and if there is no such sprite.
         """
         sprite = np.asarray(sprite)
         if (
@@ -360,6 +398,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers in front.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         return self._reordered(self._chosen(layers), in_front=True)
 
@@ -375,6 +418,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with these layers at the back.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         return self._reordered(self._chosen(layers), in_front=False)
 
@@ -390,6 +438,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record without them.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         return replace(self, sprite=np.where(self._chosen(layers), -1, self.sprite))
 
@@ -405,6 +458,11 @@ class Decomposition:
         -------
         edited : Decomposition
             The record with no layers but these.
+
+        Raises
+        ------
+        ValueError
+            If `layers` are neither indices of layers nor booleans.
         """
         return replace(self, sprite=np.where(self._chosen(layers), self.sprite, -1))
 

@@ -78,6 +78,11 @@ class Attention:
         Whether training ends when the loss has settled within `tol`, before
         `max_rounds` epochs.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
+
     References
     ----------
     .. [1] B. Sauvalle, A. de La Fortelle, "Unsupervised Multi-object Segmentation Using

@@ -77,6 +77,11 @@ class Regression:
         Whether training ends when the loss has settled within `tol`, before
         `max_rounds` epochs.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
+
     Examples
     --------
     >>> from sklearn_sprites import Regression

@@ -64,6 +64,11 @@ class Search:
         for a part, such as a highlight, of a larger layer that they lie on, and
         dropped. 1 drops none.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
+
     Examples
     --------
     >>> from sklearn_sprites import Search
@@ -137,6 +142,11 @@ class Distilled:
         Further steps of the optimizer in which the network learns from the images, too:
         layers are drawn as guessed, in solved colors, and the squared error is
         differentiated by where and how likely they are.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
 
     Examples
     --------

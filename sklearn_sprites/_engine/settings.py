@@ -40,6 +40,11 @@ class Swap:
     n_images : int, default=2000
         Images on which splits are tested, and that decide which sprites go for good.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
+
     Examples
     --------
     >>> from sklearn_sprites import Swap
@@ -82,6 +87,11 @@ class ClonePerturb:
         A sprite is replaced when its share is below `threshold` / n_clusters.
     noise : float, default=1e-4
         Standard deviation of the perturbation, in the scale of images in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
 
     Examples
     --------
@@ -126,6 +136,11 @@ class Milestones:
     factor : float, default=0.1
         See `drops`.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
+
     Examples
     --------
     >>> from sklearn_sprites import Milestones
@@ -159,6 +174,11 @@ class ConstantSprites:
         The value of all pixels, in the scale of images in [0, 1].
     mask_width : float or None, default=None
         Standard deviation of the mask in pixels. ``None``: a quarter of its side.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range: which one, and what is expected.
 
     Examples
     --------
