@@ -95,19 +95,12 @@ def _products(
     (m, C, 2 L + 1, 2 L + 1): gain and bias of each of L layers, then the target.
     """
     m, channels, pixels = target.shape
-    step, n_layers = channels + 1, len(weights)
-    planes = target.new_empty((m, step * n_layers + channels, pixels))
+    planes = target.new_empty((m, channels, 2 * len(weights) + 1, pixels))
     for i, (appearance, weight) in enumerate(zip(appearances, weights, strict=True)):
-        layer = planes[:, step * i : step * (i + 1)]
-        torch.mul(weight, appearance, out=layer[:, :-1])
-        layer[:, -1:] = weight
-    planes[:, step * n_layers :] = target
-    gains = torch.arange(channels, device=target.device)[:, None]
-    biases = torch.full_like(gains, channels)
-    layers = [step * i + rows for i in range(n_layers) for rows in (gains, biases)]
-    index = torch.cat([*layers, step * n_layers + gains], 1)  # (C, 2 L + 1)
-    products = planes @ planes.transpose(1, 2) / pixels
-    return products[:, index[:, :, None], index[:, None, :]]
+        torch.mul(weight, appearance, out=planes[:, :, 2 * i])
+        planes[:, :, 2 * i + 1] = weight
+    planes[:, :, -1] = target
+    return planes @ planes.transpose(2, 3) / pixels
 
 
 def _solve(products: Tensor, freedoms: list[int]) -> Tensor:

@@ -65,29 +65,38 @@ def split_gains(
 def two_means(
     points: Tensor, owners: Tensor, k: int, draws: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """2-means within each of k groups at once: sides (n,), scatter explained (k,).
+    """2-means within each of k groups: sides (n,), scatter explained (k,).
 
-    points (n, d); owners (n,) are groups. It starts from the two sides of a group's
-    mean along its first principal direction. About the mean the two centers lie on one
-    line through it, so one sum and one product per group are all that a step needs.
+    points (n, d); owners (n,) are groups.
     """
-    member = torch.nn.functional.one_hot(owners, k).to(points)  # (n, k)
-    counts = member.sum(0).clamp_min(1)
-    points = points - (member.T @ points / counts[:, None])[owners]
-    line = torch.randn((k, points.shape[1]), generator=draws).to(points)
+    lines = torch.randn((k, points.shape[1]), generator=draws).to(points)
+    sides = torch.zeros_like(owners) > 0
+    gains = points.new_zeros(k)
+    for group, line in enumerate(lines):
+        rows = (owners == group).nonzero()[:, 0]  # a sync
+        if len(rows):  # a group at a time, which stays in a CPU's cache
+            sides[rows], gains[group] = _halves(points[rows], line)
+    return sides, gains
+
+
+def _halves(points: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
+    """2-means of points (n, d): side of each, (n,), and the scatter explained.
+
+    It starts from the two sides of their mean along the first principal direction,
+    sought from a random `line` (d,). About the mean the two centers lie on one line
+    through it, so one sum and one product are all that a step needs.
+    """
+    points = points - points.mean(0)
     for _ in range(POWER_STEPS):
-        along = (points @ line.T) * member
-        line = torch.nn.functional.normalize(along.T @ points)
-    sides = ((points @ line.T) * member).sum(1) > 0
+        line = torch.nn.functional.normalize((points @ line) @ points, dim=0)
+    sides = points @ line > 0
     for _ in range(SPLIT_STEPS):
-        first = (member * sides[:, None]).sum(0)
-        total = (member * sides[:, None]).T @ points  # of one side; the other is minus
-        one, other = first.clamp_min(1), (counts - first).clamp_min(1)
-        norms = total.square().sum(1)
-        middle = norms * (1 / one.square() - 1 / other.square()) / 2
+        count = int(sides.sum())  # a sync
+        one, other = 1 / max(count, 1), 1 / max(len(points) - count, 1)
+        total = sides.to(points) @ points  # of one side; the other is minus that
+        norm = total @ total
         before = sides
-        reach = total * (1 / one + 1 / other)[:, None]
-        sides = ((points @ reach.T - middle) * member).sum(1) > 0
-        if torch.equal(sides, before):  # a sync
+        sides = points @ total > norm * ((one - other) / 2)
+        if torch.equal(sides, before):
             break
-    return before, norms * (1 / one + 1 / other)
+    return before, norm * (one + other)
