@@ -26,10 +26,13 @@ def free_share(alpha: Tensor, over: Tensor) -> Tensor:
     if not alpha.shape[1]:
         return alpha
     hides = over[..., None, None]  # that of a layer and itself is zero
-    free = 1 - hides[:, 0] * alpha[:, 0, None]
+    hidden = hides[:, 0] * alpha[:, 0, None]
+    free = 1 - hidden
+    # in place, as memory is slower than arithmetic, but where gradients need the steps
+    spare, same = (None, None) if alpha.requires_grad else (hidden, free)
     for j in range(1, alpha.shape[1]):
-        hidden = hides[:, j] * alpha[:, j, None]
-        free = torch.addcmul(free, free, hidden, value=-1)
+        hidden = torch.mul(hides[:, j], alpha[:, j, None], out=spare)
+        free = torch.addcmul(free, free, hidden, value=-1, out=same)
     return free
 
 

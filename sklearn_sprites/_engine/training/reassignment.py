@@ -19,7 +19,7 @@ from sklearn_sprites._engine.training.splits import (
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 from sklearn_sprites._engine.training.witnesses import Witnesses, call_witnesses
 
-LOOK = 1000  # images that judge which sprites are moved: they may come back
+LOOK = 1000  # images that judge which sprites are moved, and may come back
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
@@ -145,7 +145,9 @@ def _behind(
 def farewell(learner: Learner, rule: Swap, n_kept: int, active: frozenset[str]) -> None:
     """Take sprites out of use for good, until `n_kept` are left."""
     if learner.n_used > n_kept:
-        (witnesses,) = call_witnesses(learner, active, rule.n_images)
+        is_costly = learner.model.spec.is_layered  # an image takes as long as several
+        n_images = min(LOOK, rule.n_images) if is_costly else rule.n_images
+        (witnesses,) = call_witnesses(learner, active, n_images)
         prune(learner, n_kept, witnesses, active)
 
 
