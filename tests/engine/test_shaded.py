@@ -193,6 +193,17 @@ def test_balls_and_boxes_get_a_sprite_each():
     assert max(agree, 1 - agree) > 0.9
 
 
+@pytest.mark.parametrize("n_windows", [1, 2, 3, 4, 12])
+def test_sprites_are_as_many_as_wanted_whatever_the_number_of_windows(n_windows):
+    windows = object_windows(views_of(shaded_scenes(12)[0]), SPEC)
+    some = windows.take(torch.arange(n_windows))
+    found = shaded_kmeans(some, 3, SPEC, draws())
+    assert found.shape == (3, 2, 12, 12)
+    assert torch.isfinite(found).all()
+    assert found[:, 1].amin() >= 0
+    assert found[:, 1].amax() <= 1
+
+
 def test_masks_have_no_holes():
     mask = torch.zeros(1, 9, 9)
     mask[:, 1:8, 1:8] = 0.8

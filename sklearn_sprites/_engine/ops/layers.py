@@ -72,6 +72,7 @@ def compose(planes: Tensor, colors: Tensor) -> Tensor:
     return mixed[..., : rows * columns].unflatten(2, (rows, columns))
 
 
+@torch.no_grad()
 def solve_order(
     alpha: Tensor,
     ink: Tensor,
@@ -83,11 +84,12 @@ def solve_order(
 
     Where two are equally good, the later one is. `colors` and `biases` (B, L, C).
     """
-    mask = flat(alpha)
+    mask, values = flat(alpha), flat(target)
     shade = flat(ink / alpha.clamp_min(FAINT))  # (B, L, P)
-    error = torch.zeros_like(mask)
-    for c, channel in enumerate(flat(target).unbind(1)):
-        left = channel[:, None] - shade * colors[..., c, None]
+    error, left = torch.zeros_like(mask), torch.empty_like(mask)
+    for c, channel in enumerate(values.unbind(1)):  # in place: memory is slow
+        torch.mul(shade, colors[..., c, None], out=left)
+        torch.sub(channel[:, None], left, out=left)
         if biases is not None:
             left -= biases[..., c, None]
         error.addcmul_(left, left)
@@ -96,8 +98,9 @@ def solve_order(
 
 def order_by_errors(mask: Tensor, error: Tensor) -> Tensor:
     """The same from masks (B, L, P) and each layer's squared errors (B, L, P)."""
-    error = error / (error + CLEARLY)  # what neither explains, a third one hides
-    left = (mask * error) @ mask.transpose(1, 2)  # (B, L, L)
+    wrong = error + CLEARLY  # what neither explains, a third one hides
+    torch.div(error, wrong, out=wrong)
+    left = wrong.mul_(mask) @ mask.transpose(1, 2)  # (B, L, L)
     below = torch.ones_like(left).tril(-1)
     better = (left < left.transpose(1, 2)).to(left.dtype)
     over = torch.where(left == left.transpose(1, 2), below, better)

@@ -19,9 +19,11 @@ from sklearn_sprites._engine.search.layers import PLAIN
 from sklearn_sprites._engine.training.components import Windows
 from sklearn_sprites._engine.training.gauge import full_range, without_holes
 from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.splits import removal_costs
 
-RESTARTS = 8
-ROUNDS = 10
+RESTARTS = 4
+SPARES = 0.5  # more sprites than wanted at first, as a share of them
+ROUNDS, BETWEEN, LAST = 6, 2, 4  # at first, after each that goes, and in the end
 TRIES = 3  # windows among which each further seed is chosen
 INNER = 3  # turns of tint, mask and appearance within a round
 UNEXPLAINED = 0.03  # share of a window's energy that any sprite may leave
@@ -166,33 +168,47 @@ def most_varied(windows: Windows) -> Tensor:
 def shaded_kmeans(
     windows: Windows, k: int, spec: SceneSpec, draws: torch.Generator
 ) -> Tensor:
-    """K sprites (K, 2, h, w), ink and mask, the best of some starts."""
+    """K sprites (K, 2, h, w), ink and mask, the best of some starts.
+
+    Each starts with more sprites than wanted, and the one that is missed least goes,
+    again and again: two kinds of objects that begin as one sprite would stay together.
+    """
     seen = seen_alone(windows, spec.has_bias)
     there, back = pose_grids(spec, windows.mask)
     first = windows.take(torch.zeros(k).long())
     best, least = from_windows(first, spec.has_bias), math.inf
+    many = max(min(k + math.ceil(SPARES * k), len(windows)), k)
     for _ in range(RESTARTS if len(windows) > k else 1):
-        sprites = _seeds(windows, seen, k, there, draws)
-        for _ in range(ROUNDS):
-            sprites = _improved(seen, sprites, there, back)
-        loss = _loss(seen, sprites, there)
+        sprites = _seeds(windows, seen, many, there, draws)
+        sprites = _improved(seen, sprites, there, back, ROUNDS)
+        while len(sprites) > k:
+            missed = removal_costs(_log_errors(seen, sprites, there))
+            stay = torch.arange(len(sprites), device=missed.device) != missed.argmin()
+            sprites = _improved(seen, sprites[stay], there, back, BETWEEN)
+        sprites = _improved(seen, sprites, there, back, LAST)
+        loss = float(_log_errors(seen, sprites, there).amin(1).mean())
         if loss < least:
             best, least = sprites, loss
     return best
 
 
-def _loss(seen: Seen, sprites: Tensor, there: Tensor) -> float:
-    left = fit_windows(seen, sprites, there).error.amin(1) / (seen.energy + FAINT)
-    return float((left + UNEXPLAINED).log().mean())
+def _log_errors(seen: Seen, sprites: Tensor, there: Tensor) -> Tensor:
+    """Logarithms (n, K) of the share of windows that sprites leave."""
+    left = fit_windows(seen, sprites, there).error / (seen.energy + FAINT)[:, None]
+    return (left + UNEXPLAINED).log()
 
 
-def _improved(seen: Seen, sprites: Tensor, there: Tensor, back: Tensor) -> Tensor:
-    """Sprites after a round."""
-    found = fit_windows(seen, sprites, there)
-    error, label = found.error.min(1)
-    weight = 1 / (error + UNEXPLAINED * seen.energy + FAINT)
-    pose = found.pose.gather(1, label[:, None])[:, 0]
-    return _solved(seen, sprites, label, weight, back[pose])
+def _improved(
+    seen: Seen, sprites: Tensor, there: Tensor, back: Tensor, rounds: int
+) -> Tensor:
+    """Sprites after some rounds."""
+    for _ in range(rounds):
+        found = fit_windows(seen, sprites, there)
+        error, label = found.error.min(1)
+        weight = 1 / (error + UNEXPLAINED * seen.energy + FAINT)
+        pose = found.pose.gather(1, label[:, None])[:, 0]
+        sprites = _solved(seen, sprites, label, weight, back[pose])
+    return sprites
 
 
 def _solved(
