@@ -38,7 +38,8 @@ class Swap:
     until : float, default=0.7
         Share of the epochs after which the number wanted is left.
     n_images : int, default=2000
-        Images on which splits are tested, and that decide which sprites go for good.
+        Images on which splits are tested, and that decide which sprites go for good;
+        over a background, where an image takes longer, at most 1,000 decide that.
 
     Raises
     ------

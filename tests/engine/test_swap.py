@@ -1,4 +1,5 @@
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 from sklearn_sprites._engine.models.build import build_model
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training import reassignment
 from sklearn_sprites._engine.training.ledger import Ledger
 from sklearn_sprites._engine.training.loop import Learner, make_optimizer, survey
 from sklearn_sprites._engine.training.reassignment import (
     FAINT,
+    LOOK,
     epochs_between,
     farewell,
     move,
@@ -197,6 +200,27 @@ def test_sprites_go_for_good_until_the_wanted_number_is_left():
     farewell(learner, rule, 2, active)
     assert learner.n_used == 2
     assert torch.equal(learner.draws.get_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("is_layered", "wanted", "called"),
+    [(False, 2000, 2000), (True, 2000, LOOK), (True, 10, 10)],
+)
+def test_fewer_images_judge_where_each_takes_longer(
+    monkeypatch, is_layered, wanted, called
+):
+    counts = []
+
+    def call(learner, active, *n_images):
+        counts.extend(n_images)
+        return ["witnesses"]
+
+    monkeypatch.setattr(reassignment, "call_witnesses", call)
+    monkeypatch.setattr(reassignment, "prune", lambda *_: None)
+    model = SimpleNamespace(spec=SimpleNamespace(is_layered=is_layered))
+    learner = SimpleNamespace(n_used=3, model=model)
+    farewell(learner, Swap(n_images=wanted), 2, frozenset())
+    assert counts == [called]
 
 
 def test_a_moved_sprite_goes_where_a_split_gains():

@@ -29,7 +29,8 @@ def free_share(alpha: Tensor, over: Tensor) -> Tensor:
     hidden = hides[:, 0] * alpha[:, 0, None]
     free = 1 - hidden
     # in place, as memory is slower than arithmetic, but where gradients need the steps
-    spare, same = (None, None) if alpha.requires_grad else (hidden, free)
+    has_gradient = alpha.requires_grad or over.requires_grad
+    spare, same = (None, None) if has_gradient else (hidden, free)
     for j in range(1, alpha.shape[1]):
         hidden = torch.mul(hides[:, j], alpha[:, j, None], out=spare)
         free = torch.addcmul(free, free, hidden, value=-1, out=same)
