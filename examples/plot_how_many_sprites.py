@@ -25,7 +25,7 @@ keep = np.isin(scenes.classes, [0, *kinds]).all((1, 2))
 X, new = scenes.images[keep][:100], scenes.images[keep][100:]
 
 # %%
-# Two fits for each number, the best of which is judged by images that it has not
+# Two fits for each number, the better of which is judged by images that it has not
 # seen. With more sprites than kinds, some may be shown nowhere: no surprise here.
 
 warnings.simplefilter("ignore", ClusterCollapseWarning)

@@ -250,7 +250,7 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            and if `factor` is not positive.
+            or if `factor` is not positive.
         """
         if not np.all(np.asarray(factor) > 0):
             raise ValueError(f"factor must be positive, got {factor!r}.")
@@ -306,7 +306,7 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            and if `stretch` is not positive.
+            or if `stretch` is not positive.
         """
         if not np.all(np.asarray(stretch) > 0):
             raise ValueError(f"stretch must be positive, got {stretch!r}.")
@@ -371,7 +371,7 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            and if there is no such sprite.
+            or if there is no such sprite.
         """
         sprite = np.asarray(sprite)
         if (
