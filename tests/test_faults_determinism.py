@@ -101,6 +101,22 @@ def test_d5_order_duplicates_and_subsets_change_no_bit(fitted):
         np.testing.assert_array_equal(method(X[index]), method(X)[index])
 
 
+@pytest.mark.parametrize("params", [KMEANS, QUICK])
+def test_d5_cores_change_no_bit_of_predictions(params):
+    X = make_pictures(n=200, height=28, width=28)[0]  # products so long can be shared
+    model = make_model(**params, **CPU).fit(X)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            found += [model.transform(X)[:5], model.transform(X[:5])]
+    finally:
+        torch.set_num_threads(before)
+    for distances in found:
+        np.testing.assert_array_equal(distances, found[0])
+
+
 def test_d6_labels_are_what_predict_says(fitted, pictures):
     np.testing.assert_array_equal(fitted.predict(pictures), fitted.labels_)
     again = clone(fitted)

@@ -1,7 +1,8 @@
 """Batches side by side: several threads, each of which computes on one core.
 
 Operations on a batch are too small to be shared by cores: half of the time they would
-wait for each other. Whole batches are not.
+wait for each other. Whole batches are not. Some operations, long products above all,
+also give other bits on two cores than on one, so on a CPU a batch always has one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,25 +20,27 @@ def side_by_side(
 ) -> list[Result]:
     """`function` of each item, in their order, without gradients.
 
-    On a CPU as many threads work as torch may use; elsewhere, or where torch may use
-    one, all is done here. `function` draws nothing at random, and must do the same on
-    one core as on several. An exception ends all.
+    On a CPU as many threads work as torch may use, each on one core; where it is a
+    single one, that is the caller's, as on other devices. `function` draws nothing at
+    random. An exception ends all.
     """
-    n_threads = min(torch.get_num_threads(), len(items))
-    if n_threads < 2 or not device.startswith("cpu"):
-        with torch.no_grad():
-            return [function(item) for item in items]
     before = torch.get_num_threads()
+    n_threads = min(before, len(items)) if device.startswith("cpu") else 1
 
     @torch.no_grad()
     def work(item: Item) -> Result:
         return function(item)
 
-    pool = ThreadPoolExecutor(n_threads, initializer=_on_one_core)
     try:
-        return list(pool.map(work, items))
+        if n_threads < 2:
+            _on_one_core()
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(n_threads, initializer=_on_one_core) as pool:
+            try:
+                return list(pool.map(work, items))
+            finally:
+                pool.shutdown(cancel_futures=True)
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)  # what threads to come begin with
 
 

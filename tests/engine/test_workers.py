@@ -50,6 +50,13 @@ def test_counts_of_threads_are_as_before_also_after_an_error():
     assert threads_of_a_new_thread() == 2
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_what_is_alone_has_one_core_too():
+    found = side_by_side(lambda _: torch.get_num_threads(), range(1), "cpu")
+    assert found == [1]
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
 def test_one_thread_is_no_reason_for_another():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
