@@ -25,14 +25,15 @@ def free_share(alpha: Tensor, over: Tensor) -> Tensor:
     """Share of each pixel where nothing hides a layer, (B, L, H, W)."""
     if not alpha.shape[1]:
         return alpha
-    hides = over[..., None, None]  # that of a layer and itself is zero
-    hidden = hides[:, 0] * alpha[:, 0, None]
+    hides = over[..., None, None].unbind(1)  # that of a layer and itself is zero
+    masks = alpha[:, None].unbind(2)  # views of all at once: small steps add up
+    hidden = hides[0] * masks[0]
     free = 1 - hidden
     # in place, as memory is slower than arithmetic, but where gradients need the steps
     has_gradient = alpha.requires_grad or over.requires_grad
     spare, same = (None, None) if has_gradient else (hidden, free)
-    for j in range(1, alpha.shape[1]):
-        hidden = torch.mul(hides[:, j], alpha[:, j, None], out=spare)
+    for hide, mask in zip(hides[1:], masks[1:], strict=True):
+        hidden = torch.mul(hide, mask, out=spare)
         free = torch.addcmul(free, free, hidden, value=-1, out=same)
     return free
 
@@ -47,8 +48,8 @@ def flat(maps: Tensor) -> Tensor:
 
     Matrix products sum in an order that depends on where in memory a row begins.
     """
-    missing = -(maps.shape[2] * maps.shape[3]) % LINE
     row = maps.flatten(2)
+    missing = -row.shape[2] % LINE
     return F.pad(row, (0, missing)) if missing else row.contiguous()
 
 
@@ -61,7 +62,7 @@ def solve_planes(
     """
     a = flat(planes)
     gram = a @ a.transpose(1, 2)
-    gram = gram + ridge * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+    gram.diagonal(dim1=1, dim2=2).add_(ridge)
     right = a @ flat(target).transpose(1, 2)  # (B, R, C)
     return solve_columns(gram, right) if a.shape[1] else right
 
@@ -70,7 +71,7 @@ def compose(planes: Tensor, colors: Tensor) -> Tensor:
     """Sum over planes (B, R, H, W) of colors (B, R, C): (B, C, H, W)."""
     rows, columns = planes.shape[2:]
     mixed = colors.transpose(1, 2) @ flat(planes)
-    return mixed[..., : rows * columns].unflatten(2, (rows, columns))
+    return mixed[..., : rows * columns].view(*mixed.shape[:2], rows, columns)
 
 
 @torch.no_grad()
@@ -85,14 +86,16 @@ def solve_order(
 
     Where two are equally good, the later one is. `colors` and `biases` (B, L, C).
     """
-    mask, values = flat(alpha), flat(target)
+    mask, channels = flat(alpha), flat(target)[:, :, None].unbind(1)
     shade = flat(ink / alpha.clamp_min(FAINT))  # (B, L, P)
+    gains = colors[..., None].unbind(2)
+    added = gains if biases is None else biases[..., None].unbind(2)
     error, left = torch.zeros_like(mask), torch.empty_like(mask)
-    for c, channel in enumerate(values.unbind(1)):  # in place: memory is slow
-        torch.mul(shade, colors[..., c, None], out=left)
-        torch.sub(channel[:, None], left, out=left)
+    for channel, gain, bias in zip(channels, gains, added, strict=True):
+        torch.mul(shade, gain, out=left)  # in place: memory is slow
+        torch.sub(channel, left, out=left)
         if biases is not None:
-            left -= biases[..., c, None]
+            left -= bias
         error.addcmul_(left, left)
     return order_by_errors(mask, error)
 
@@ -103,6 +106,5 @@ def order_by_errors(mask: Tensor, error: Tensor) -> Tensor:
     torch.div(error, wrong, out=wrong)
     left = wrong.mul_(mask) @ mask.transpose(1, 2)  # (B, L, L)
     below = torch.ones_like(left).tril(-1)
-    better = (left < left.transpose(1, 2)).to(left.dtype)
-    over = torch.where(left == left.transpose(1, 2), below, better)
-    return over * (1 - torch.eye(over.shape[1], dtype=left.dtype, device=left.device))
+    other = left.transpose(1, 2)
+    return torch.where(left == other, below, (left < other).to(left))

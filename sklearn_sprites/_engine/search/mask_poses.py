@@ -77,12 +77,11 @@ def solved_contrast(
     c = (views.both.shape[1] - 1) // 2
     heavy = weight * alpha
     parts = torch.stack([heavy, heavy * alpha], 1) @ views.both.transpose(1, 2)
-    power = parts[:, 1, -1:].clamp_min(1e-3)
-    color = (parts[:, 0, :c] + parts[:, 1, c:-1]) / power  # (M, C)
-    pairs = views.both.new_zeros((len(color), 2, 2 * c + 1))
-    pairs[:, 0, :c] = color
-    pairs[:, 1, c:-1] = -2 * color
-    pairs[:, 1, -1] = color.square().sum(1)
+    first, second = parts.unbind(1)
+    color = (first[:, :c] + second[:, c:-1]) / second[:, -1:].clamp_min(1e-3)  # (M, C)
+    none = color.new_zeros((len(color), 2 * c + 1))
+    power = color.square().sum(1, keepdim=True)
+    pairs = torch.cat([color, none, -2 * color, power], 1).view(-1, 2, 2 * c + 1)
     kr, kk = torch.baddbmm(views.products, pairs, views.both).unbind(1)
     return kr, kk
 

@@ -14,8 +14,10 @@ frame (M, 2, 3) takes points (1, x, y) to sprite coordinates in [-1, 1].
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -131,29 +133,49 @@ def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
 def draw_window(planes: Tensor, frame: Tensor, window: Window) -> Tensor:
     """Planes (M, D, h, w) of sprites at the points of the window, (M, D, P)."""
     where = frame.flatten(0, 1) @ window.points
-    where = where.unflatten(0, (-1, 2)).transpose(1, 2)[:, None]  # (M, 1, P, 2)
+    where = where.view(-1, 1, 2, where.shape[1]).transpose(2, 3)  # (M, 1, P, 2)
     return F.grid_sample(planes, where, align_corners=False)[:, :, 0]
 
 
-def similarity_rows(frame: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Derivatives by (x, y, log_scale, angle) as sums of slopes, (M, 4, 6)."""
+@lru_cache
+def similarity_rows(sides: tuple[int, int], active: tuple[int, ...]) -> list:
+    """What makes a frame (6,) derivatives by (x, y, log_scale, angle), (6, 24).
+
+    They are sums of slopes: a and d, each times 1, x, y. Zero for what is not active.
+    """
     h, w = sides
-    rows = frame.new_zeros((len(frame), 4, 2, 3))  # of a and d times 1, x, y
-    rows[:, :2, :, 0] = frame[..., 1:].transpose(1, 2)
-    rows[:, 2] = frame
-    rows[:, 3, 0] = frame[:, 1] * (-h / w)
-    rows[:, 3, 1] = frame[:, 0] * (w / h)
-    return -rows.flatten(2)
+    rows = np.zeros((2, 3, 4, 2, 3))
+    rows[:, 1, 0, :, 0] = rows[:, 2, 1, :, 0] = np.eye(2)
+    rows[:, :, 2] = np.eye(6).reshape(2, 3, 2, 3)
+    rows[1, :, 3, 0] = np.eye(3) * (-h / w)
+    rows[0, :, 3, 1] = np.eye(3) * (w / h)
+    kept = np.isin(np.arange(4), active)[:, None, None]
+    return (-rows * kept).reshape(6, 24).tolist()
+
+
+def _square() -> list[int]:
+    """Where the entries of the matrix of slopes (6, 6) are among moments (5, 16)."""
+    maps = np.array([[0, 1], [1, 2]])  # a a, a d, d d
+    pairs = np.arange(9).reshape(3, 3)  # 1, x, y times 1, x, y
+    index = maps[:, None, :, None] * LINE + pairs[:, None]
+    return index.flatten().tolist()
+
+
+SQUARE = _square()
 
 
 class Steps(NamedTuple):
-    """What steps may change: ``free`` (4, 1), one or zero, and how far.
+    """What steps may change, and how far.
 
-    ``limit`` (4,) of a step; ``low`` and ``high`` (4,) of a pose; ``sides`` of sprites.
+    ``rows`` (6, 24), see :func:`similarity_rows`; ``square`` (36,), where the matrix of
+    slopes is among moments; ``least`` and ``most`` (4,) of a step; ``low`` and ``high``
+    (4,) of a pose; ``sides`` of sprites.
     """
 
-    free: Tensor
-    limit: Tensor
+    rows: Tensor
+    square: Tensor
+    least: Tensor
+    most: Tensor
     low: Tensor
     high: Tensor
     sides: tuple[int, int]
@@ -162,13 +184,14 @@ class Steps(NamedTuple):
 def make_steps(slopes: Slopes) -> Steps:
     """The same as :func:`stepped` allows."""
     like = slopes.planes
-    free = like.new_zeros(4, 1)
-    free[list(slopes.active)] = 1
+    sides = (like.shape[2], like.shape[3])
     high = like.new_full((4,), torch.inf)
     low = -high
     low[2], high[2] = slopes.log_scales
-    sides = (like.shape[2], like.shape[3])
-    return Steps(free, like.new_tensor(LIMITS[:4]), low, high, sides)
+    most = like.new_tensor(LIMITS[:4])
+    rows = like.new_tensor(similarity_rows(sides, slopes.active))
+    square = torch.tensor(SQUARE, device=like.device)
+    return Steps(rows, square, -most, most, low, high, sides)
 
 
 def moved(
@@ -178,13 +201,15 @@ def moved(
     steps: Steps,
     damping: float | Tensor = DAMPING,
 ) -> Tensor:
-    """Poses (M, 4) after a damped, limited step; see :func:`stepped`."""
+    """Poses (M, 4) after a damped, limited step from :func:`equations`.
+
+    See :func:`stepped`.
+    """
     diagonal = matrix.diagonal(dim1=1, dim2=2)
-    most = torch.add(diagonal.amax(1, keepdim=True) * 1e-4, 1e-6)
-    matrix = matrix + torch.diag_embed(diagonal * damping + most)
-    move = solve_columns(matrix, right[..., None])[..., 0]
-    move = move.clamp(-steps.limit, steps.limit)
-    return (pose + move).clamp(steps.low, steps.high)
+    ridge = torch.add(diagonal.amax(1, keepdim=True) * 1e-4, 1e-6)
+    matrix = matrix + torch.diag_embed(diagonal * damping + ridge)
+    move = solve_columns(matrix, right)[..., 0]
+    return (pose + move.clamp(steps.least, steps.most)).clamp(steps.low, steps.high)
 
 
 def slope_maps(drawn: Tensor, strength: Tensor, pull: Tensor) -> Tensor:
@@ -193,25 +218,24 @@ def slope_maps(drawn: Tensor, strength: Tensor, pull: Tensor) -> Tensor:
     With the contrast k of a mask, `strength` (M, P) is k . k and `pull` is k . r, r
     being what is left of the image.
     """
-    across, down = drawn[:, 1], drawn[:, 2]
+    _, across, down = drawn.unbind(1)
     maps = drawn.new_empty((len(drawn), 5, drawn.shape[2]))
+    aa, ad, dd, ar, dr = maps.unbind(1)
     heavy = strength * across
-    torch.mul(heavy, across, out=maps[:, 0])
-    torch.mul(heavy, down, out=maps[:, 1])
-    torch.mul(strength * down, down, out=maps[:, 2])
-    torch.mul(pull, across, out=maps[:, 3])
-    torch.mul(pull, down, out=maps[:, 4])
+    torch.mul(heavy, across, out=aa)
+    torch.mul(heavy, down, out=ad)
+    torch.mul(torch.mul(strength, down, out=heavy), down, out=dd)
+    torch.mul(pull, across, out=ar)
+    torch.mul(pull, down, out=dr)
     return maps
 
 
 def equations(
     maps: Tensor, frame: Tensor, window: Window, steps: Steps
 ) -> tuple[Tensor, Tensor]:
-    """Gauss-Newton matrices (M, 4, 4) and right sides (M, 4), zero where not free."""
-    found = maps.flatten(0, 1) @ window.moments
-    found = found.unflatten(0, (-1, 5))  # (M, 5, 16)
-    aa, ad, dd = found[:, :3, :9].unflatten(2, (3, 3)).unbind(1)
-    full = torch.cat([torch.cat([aa, ad], 2), torch.cat([ad, dd], 2)], 1)
-    rows = similarity_rows(frame, steps.sides) * steps.free
-    right = rows @ found[:, 3:, :3].flatten(1)[..., None]
-    return rows @ full @ rows.transpose(1, 2), right[..., 0]
+    """Gauss-Newton matrices (M, 4, 4), right sides (M, 4, 1); zero where not free."""
+    found = (maps.flatten(0, 1) @ window.moments).view(len(frame), -1)  # (M, 5 * 16)
+    full = found.index_select(1, steps.square).view(-1, 6, 6)
+    rows = (frame.flatten(1) @ steps.rows).view(-1, 4, 6)
+    right = rows @ found.view(-1, 5, LINE)[:, 3:, :3].reshape(-1, 6, 1)
+    return rows @ full @ rows.transpose(1, 2), right

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_spec import AFFINE, SIMILARITY
+from sklearn_sprites._engine.scene_spec import AFFINE
 
 NEAREST = 0.25  # depth that points have at least; those of sprites have
 
@@ -35,9 +35,10 @@ class Axes(NamedTuple):
 
 def pixel_axes(rows: int, columns: int, step: float, like: Tensor) -> Axes:
     """Axes of the pixels of an image."""
-    x = torch.arange(columns, dtype=like.dtype, device=like.device)
-    y = torch.arange(rows, dtype=like.dtype, device=like.device)
-    return Axes((x + 0.5) * step, (y + 0.5) * step)
+    dtype, device = like.dtype, like.device
+    x = torch.arange(0.5, columns, dtype=dtype, device=device)
+    y = torch.arange(0.5, rows, dtype=dtype, device=device)
+    return Axes(x * step, y * step)
 
 
 def pixel_centers(rows: int, columns: int, step: float, like: Tensor) -> Tensor:
@@ -57,17 +58,18 @@ def to_frame(pose: Tensor, sides: tuple[int, int]) -> Tensor:
 
     Those of a projective pose are still to be :func:`tilted`.
     """
-    cos, sin = torch.cos(pose[..., 3]), torch.sin(pose[..., 3])
-    across, down = torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)
-    if pose.shape[-1] > SIMILARITY:
-        high, shear = pose[..., 4, None].exp(), pose[..., 5, None]
-        down = down * high
-        across = across / high - shear * down
-    scale = pose[..., 2].exp()
-    h, w = sides
-    return torch.stack(
-        [across / (scale[..., None] * w / 2), down / (scale[..., None] * h / 2)], -2
-    )
+    _, _, log_scale, angle, *bends = pose.unbind(-1)
+    cos, sin = angle.cos(), angle.sin()
+    across, down = [cos, sin], [-sin, cos]
+    if bends:
+        high, shear = bends[0].exp(), bends[1]
+        down = [each * high for each in down]
+        across = [a / high - shear * d for a, d in zip(across, down, strict=True)]
+    scale, (h, w) = log_scale.exp(), sides
+    wide, tall = scale * (w / 2), scale * (h / 2)
+    matrix = torch.stack([*across, *down], -1)
+    matrix = matrix / torch.stack([wide, wide, tall, tall], -1)
+    return matrix.view(*scale.shape, 2, 2)
 
 
 def tilted(points: Tensor, pose: Tensor) -> Tensor:
