@@ -46,7 +46,7 @@ from sklearn_sprites._engine.search.sprites import pooled, received
 from sklearn_sprites._engine.workers import side_by_side
 
 GUESSED = 64  # images in a batch that a network looks at
-CHUNK = 32 * BATCH  # images whose layers are in memory at once, on all cores
+CHUNK = 24 * BATCH  # images whose layers are in memory at once, on all cores
 MANY = 2  # times as many where a network guesses: only some are searched
 LEAST = 64  # of these for a core: batches of what is searched again are then full
 
