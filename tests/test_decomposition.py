@@ -5,13 +5,15 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import zoom
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_sprites import Search
+from sklearn_sprites import LayeredSpriteDecomposition, Search
 from sklearn_sprites.metrics import (
     foreground_adjusted_rand_scorer,
     mean_class_accuracy_scorer,
@@ -19,6 +21,7 @@ from sklearn_sprites.metrics import (
     segmentation_adjusted_rand_score,
     segmentation_adjusted_rand_scorer,
 )
+from tests import pictures
 from tests.scenes import (
     SETTLED,
     SHAPES,
@@ -52,6 +55,29 @@ def test_new_images_are_decomposed_too(fitted):
     others, instances, classes, _ = make_scenes(seed=5)
     assert segmentation_adjusted_rand_scorer(fitted, others, instances) > 0.9
     assert mean_iou_scorer(fitted, others, classes) > 0.8
+
+
+def test_handwriting_is_found_though_no_sprite_covers_it_exactly():
+    draws = np.random.default_rng(0)
+    ink = zoom(load_digits().images / 16, (1, 2, 2))
+    strokes = np.clip(2.2 * ink - 1.1, 0, 1)  # thin as those of a pen
+    images = np.zeros((150, 34, 36))
+    instances = np.zeros(images.shape, int)
+    for image, instance in zip(images, instances, strict=True):
+        for j in range(2):
+            row, column = draws.integers(19), draws.integers(4) + 17 * j
+            frame = np.s_[row : row + 16, column : column + 16]
+            image[frame] = strokes[draws.integers(len(strokes))]
+            instance[frame][image[frame] > 0.3] = j + 1
+    model = LayeredSpriteDecomposition(
+        n_sprites=5, n_layers=2, random_state=0, device=pictures.DEVICE
+    ).fit(images)
+    covered = model.predict(images) > 0
+    found = [covered[instances == j + 1].mean() for j in range(2)]
+    assert min(found) > 0.6
+    assert (
+        model.decomposition_.sprite >= 0
+    ).mean() > 0.97  # .81 if half of the pixels had to be better
 
 
 def test_layers_lie_where_the_objects_are(fitted):

@@ -17,7 +17,8 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import ground_of, ground_price, image_of
 from sklearn_sprites._engine.search.poses import place
 
-MOSTLY = 0.5  # share of the pixels that a layer shows which it must improve
+LEAST = 0.25  # share of the pixels that a layer shows which it must improve
+MOSTLY = 0.5  # the same over pictures, where parts of objects look like others
 NOTICEABLE = 1e-5  # squared error of a pixel
 MATTERS = 0.1  # the same, over pictures, relative to a pixel's difference from them
 PLAIN = 0.1  # squared pixels of contrast that a gain of zero is worth where biases help
@@ -250,6 +251,14 @@ class Worth(NamedTuple):
 
     saves: Tensor
     share: Tensor
+
+    def useful(self, spec: SceneSpec) -> Tensor:
+        """What layers save, (B, L); nothing where they improve too little of it.
+
+        Of written letters, which no sprite covers exactly, half may be improved.
+        """
+        least = MOSTLY if spec.has_picture else LEAST
+        return torch.where(self.share > least, self.saves, 0)
 
 
 def worth(images: Tensor, found: Picture, spec: SceneSpec) -> Worth:

@@ -7,7 +7,6 @@ from sklearn_sprites._engine.ops.layers import flat, free_share
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import (
-    MOSTLY,
     NOTICEABLE,
     Picture,
     Worth,
@@ -26,14 +25,13 @@ def paying(
 ) -> tuple[Tensor, Worth]:
     """Layers that pay, and what they are worth: the worst is dropped, then the rest."""
     values = without(views, now, spec)
-    pays = torch.where(values.share > MOSTLY, values.saves, 0)
-    least, worst = torch.where(on > 0, pays, torch.inf).min(1, keepdim=True)
+    pays = torch.where(on > 0, values.useful(spec), torch.inf)
+    least, worst = pays.min(1, keepdim=True)
     kept = torch.where(least > penalty, on.gather(1, worst), 0)
     on = on.scatter(1, worst, kept)  # without it, another one may pay
     now = picture(views, now.drawn * on[..., None, None, None], now.over, spec)
     values = without(views, now, spec)
-    pays = torch.where(values.share > MOSTLY, values.saves, 0)
-    return on * (pays > penalty).to(on), values
+    return on * (values.useful(spec) > penalty).to(on), values
 
 
 def without(views: Tensor, found: Picture, spec: SceneSpec) -> Worth:

@@ -12,7 +12,6 @@ from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
 from sklearn_sprites._engine.search.layers import (
-    MOSTLY,
     Layers,
     Picture,
     Sprites,
@@ -213,11 +212,12 @@ def _judged(
     images: Tensor, layers: Layers, picture: Picture, searcher: Searcher
 ) -> Judged:
     spec = searcher.spec
-    saves, share = worth(images, picture, spec)
+    values = worth(images, picture, spec)
     layers = layers._replace(over=picture.over)
-    found = Found(layers, picture, saves * layers.on, share)
-    useful = torch.where(share > MOSTLY, found.saves, 0)
+    found = Found(layers, picture, values.saves * layers.on, values.share)
+    useful = values.useful(spec)
     if spec.has_picture:
-        false = is_false(picture, share, spec) | patches(picture, searcher.search.parts)
+        false = is_false(picture, values.share, spec)
+        false = false | patches(picture, searcher.search.parts)
         useful = torch.where(false, -1, useful)
     return Judged(found, torch.where(layers.on > 0, useful, torch.inf))

@@ -9,7 +9,6 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse
 from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
 from sklearn_sprites._engine.search.layers import (
-    MOSTLY,
     is_false,
     no_layers,
     settle,
@@ -75,8 +74,8 @@ def tidied(images: Tensor, now: Draft, searcher: PoseSearcher) -> Draft:
     if spec.has_picture:
         now = dropping(images, now, is_false(now.picture, values.share, spec), spec)
         values = worth(images, now.picture, spec)
-    pays = values.saves * searcher.step**2 > searcher.penalty
-    return dropping(images, now, ~(pays & (values.share > MOSTLY)), spec)
+    pays = values.useful(spec) * searcher.step**2 > searcher.penalty
+    return dropping(images, now, ~pays, spec)
 
 
 def dropping(images: Tensor, now: Draft, dropped: Tensor, spec: SceneSpec) -> Draft:
