@@ -26,6 +26,7 @@ from sklearn_sprites._engine.scene_records import (
     pose_fields,
 )
 from sklearn_sprites._engine.scene_settings import Distilled, Search
+from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
 from sklearn_sprites._engine.search.guesses import exact
@@ -45,10 +46,17 @@ from sklearn_sprites._engine.search.scene import (
 from sklearn_sprites._engine.search.sprites import pooled, received
 from sklearn_sprites._engine.workers import side_by_side
 
-GUESSED = 64  # images in a batch that a network looks at
+GUESSED = 2**17  # pixels in a batch that a network looks at,
+FEWEST, MOST = 32, 64  # and images
 CHUNK = 24 * BATCH  # images whose layers are in memory at once, on all cores
 MANY = 2  # times as many where a network guesses: only some are searched
 LEAST = 64  # of these for a core: batches of what is searched again are then full
+
+
+def _guessed_at_once(spec: SceneSpec) -> int:
+    """How many images a network looks at: cores share few large ones more evenly."""
+    many = GUESSED // (spec.height * spec.width)
+    return min(max(many, FEWEST), MOST)
 
 
 class Guesser:
@@ -105,7 +113,7 @@ class ScenePredictor:
             self.guesser: Guesser | None = None
             if guesses is not None:
                 self.guesser = Guesser(fitted.network, self.searcher, guesses)
-            self.size = BATCH if guesses is None else GUESSED
+            self.size = BATCH if guesses is None else _guessed_at_once(inner)
 
     def decompose(self, images: NDArray) -> LayerRecord:
         """The layers of images (n, C, H, W) float32, in model units."""
