@@ -138,7 +138,9 @@ def draw_window(planes: Tensor, frame: Tensor, window: Window) -> Tensor:
 
 
 @lru_cache
-def similarity_rows(sides: tuple[int, int], active: tuple[int, ...]) -> list:
+def similarity_rows(
+    sides: tuple[int, int], active: tuple[int, ...]
+) -> list[list[float]]:
     """What makes a frame (6,) derivatives by (x, y, log_scale, angle), (6, 24).
 
     They are sums of slopes: a and d, each times 1, x, y. Zero for what is not active.
