@@ -23,13 +23,18 @@ class Witnesses(NamedTuple):
     @torch.no_grad()
     def parts(self, model: ClusteringModel) -> Iterator[tuple[Tensor, Description]]:
         """As many at a time as are looked at together."""
-        for place in torch.arange(len(self.rows), device=self.rows.device).split(CHUNK):
-            params, behind = _taken(self.params, place), _taken(self.behind, place)
-            yield self.rows[place], model.look_behind(params, behind, len(place))
+        for start in range(0, len(self.rows), CHUNK):
+            some = slice(start, start + CHUNK)
+            params, behind = (
+                {name: values[some] for name, values in each.items()}
+                for each in (self.params, self.behind)
+            )
+            rows = self.rows[some]
+            yield rows, model.look_behind(params, behind, len(rows))
 
 
 def _taken(params: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    return {name: values[rows] for name, values in params.items()}
+    return {name: values.index_select(0, rows) for name, values in params.items()}
 
 
 def call_witnesses(
