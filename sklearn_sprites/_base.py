@@ -14,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._callbacks import CallbackSupportMixin
 from sklearn_sprites._validation import Images, Scaling, check_images
+from sklearn_sprites._warning import warn
+from sklearn_sprites.exceptions import UnitsWarning
 
 PRIVATE_STATE = ("_spec", "_arrays", "_scaling", "_predictor")
 
@@ -41,7 +43,11 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """New images in model units, and as they were validated."""
         check_is_fitted(self)
         images = check_images(self, X, fitted=self.image_shape_)
-        return images.batch(self._scale()), images
+        batch = images.batch(self._scale())
+        doubt = self._scale().foreign(batch)
+        if doubt is not None:
+            warn(doubt, UnitsWarning)
+        return batch, images
 
     def _scale(self) -> Scaling:
         return Scaling(*self._scaling)

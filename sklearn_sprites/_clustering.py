@@ -1,6 +1,5 @@
 """Clustering of images into transformed sprites."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -11,7 +10,6 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._base import AbstractSpriteEstimator
@@ -60,6 +58,7 @@ from sklearn_sprites._validation import (
     check_parameters,
     seed_sequence,
 )
+from sklearn_sprites._warning import warn
 from sklearn_sprites.exceptions import ClusterCollapseWarning
 
 REASSIGNMENTS = {"swap": Swap(), "clone": ClonePerturb()}
@@ -89,9 +88,10 @@ class SpriteClustering(
     n_backgrounds : int, default=0
         Number of backgrounds to choose from behind the sprites. 0: sprites are opaque.
     transformations : "auto" or tuple of str, default="auto"
-        How a sprite may be transformed, in the order of application. The names are in
-        the table below. ``"auto"`` goes by the size and the channels of the images;
-        ``()`` is none. Images with a side below 4 pixels are never transformed.
+        How a sprite may be transformed, in the order of application; colors act last,
+        wherever their name stands. The names are in the table below. ``"auto"`` goes by
+        the size and the channels of the images; ``()`` is none. Images with a side
+        below 4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds.
     image_shape : tuple of int, default=None
@@ -203,8 +203,8 @@ class SpriteClustering(
     of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in
     the sprite, so a positive shift draws the sprite further to the left, or up. Between
     pixels values are interpolated linearly. Outside a sprite lies its border, or
-    nothing where there is a background. Warps act in the order of the names; all
-    parameters are zero where nothing changes.
+    nothing where there is a background. Warps act in the order of the names, colors
+    after them; all parameters are zero where nothing changes.
 
     ===================== ==== ====================================================
     name                  P    parameters
@@ -673,9 +673,9 @@ class SpriteClustering(
         """Say what did not go well although there is a result."""
         n_diverged = int(found["restarts_"]["diverged"].sum())
         if n_diverged:
-            _warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
+            warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
         if not fitted.converged and not progress.was_stopped:
-            _warn(
+            warn(
                 f"{type(self).__name__} stopped after {fitted.n_epochs} epochs, before "
                 f"its loss settled within tol={self.tol}; increase max_epochs or tol."
             )
@@ -683,17 +683,13 @@ class SpriteClustering(
         if n_used == fitted.spec.n_sprites:
             return
         if len({image.tobytes() for image in job.batch}) <= n_used:
-            _warn(
+            warn(
                 f"Number of distinct clusters ({n_used}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate images in X."
             )
         else:
-            _warn(
+            warn(
                 f"{fitted.spec.n_sprites - n_used} of {self.n_clusters} sprites draw "
                 "no image; another random_state, or fewer clusters, may help.",
                 ClusterCollapseWarning,
             )
-
-
-def _warn(message: str, category: type[Warning] = ConvergenceWarning) -> None:
-    warnings.warn(message, category, stacklevel=4)

@@ -1,6 +1,5 @@
 """Decomposition of scenes into layers that show learned sprites."""
 
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
@@ -9,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._base import AbstractSpriteEstimator
@@ -41,6 +39,7 @@ from sklearn_sprites._scene_description import (
     check_selection,
     describe_scenes,
     given_scene_sprites,
+    plain_ground,
     scene_background,
     warm_scenes,
 )
@@ -71,6 +70,7 @@ from sklearn_sprites._validation import (
     check_parameters,
     seed_sequence,
 )
+from sklearn_sprites._warning import warn
 from sklearn_sprites.exceptions import ClusterCollapseWarning
 
 IMAGES_AT_ONCE = 128  # drawn at a time
@@ -715,21 +715,25 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         """Say what did not go well although there is a result."""
         n_diverged = int(table["diverged"].sum())
         if n_diverged:
-            _warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
+            warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
         if not best.fitted.converged and not progress.was_stopped:
-            _warn(
+            warn(
                 f"{type(self).__name__} stopped after {best.fitted.n_rounds} round(s), "
                 f"before its loss settled within tol={self.tol}; increase max_rounds "
                 "or tol."
             )
+        level = None if self.n_backgrounds else plain_ground(job.batch)
+        if level is not None:
+            seen = job.scaling.to_user(np.array(level))
+            warn(
+                f"The ground of the images is plain, about {seen:.4g}, but it is taken "
+                "for black, with n_backgrounds=0; use n_backgrounds=1.",
+                UserWarning,
+            )
         n_unused = int((best.counts == 0).sum())
         if n_unused:
-            _warn(
+            warn(
                 f"{n_unused} of {self.n_sprites} sprites are shown in no image; fewer "
                 "sprites, or another random_state, may help.",
                 ClusterCollapseWarning,
             )
-
-
-def _warn(message: str, category: type[Warning] = ConvergenceWarning) -> None:
-    warnings.warn(message, category, stacklevel=4)

@@ -17,6 +17,8 @@ from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
 MOST_COMBINATIONS = 20_000
+PLAIN = 0.03  # difference from its level, in model units, that a plain ground may have
+NOT_BLACK = 0.1  # level of a ground that layers would have to explain
 
 LOCALIZERS: dict[str, Search | Distilled | Regression | Attention] = {
     "attention": Attention(),
@@ -158,6 +160,25 @@ def scene_background(params: dict[str, Any], batch: NDArray) -> str:
         return "gain"
     is_picture = n_backgrounds and min(batch.shape[2:]) >= SMALLEST_SIDE
     return choose_background(batch) if is_picture else "flat"
+
+
+def plain_ground(batch: NDArray) -> float | None:
+    """Level of the ground of images (n, C, H, W), if it is plain and is not black.
+
+    In model units, of the channel where it is brightest; judged by the border of what
+    is a picture of something.
+    """
+    if min(batch.shape[2:]) < SMALLEST_SIDE:
+        return None
+    sides = batch[..., 0, :], batch[..., -1, :], batch[..., 0], batch[..., -1]
+    border = np.concatenate(sides, axis=-1)  # (n, C, P)
+    level = np.median(border, axis=-1, keepdims=True)
+    is_plain = np.abs(border - level).max(axis=1) < PLAIN
+    is_bright = level.max(axis=1) > NOT_BLACK
+    shows = np.abs(batch - level[..., None]).max(axis=(1, 2, 3)) > PLAIN
+    if np.median(is_plain.mean(axis=1) * is_bright[:, 0] * shows) <= 0.5:
+        return None
+    return float(np.median(level.max(axis=1)))
 
 
 def sprite_shape(

@@ -38,7 +38,8 @@ __all__ = [
 Shape = tuple[int, int, int]  # (H, W, C)
 
 MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
-SMALLEST_RANGE = 2.0**-8  # floats in [0, 1] that span less are scaled all the same
+SMALLEST_RANGE = 2.0**-4  # share of a usual range; values that span less are scaled
+FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
 ROWS = 1024  # converted at a time, to keep the float64 copy small
 
@@ -52,18 +53,18 @@ class Scaling:
 
     @classmethod
     def of(cls, flat: NDArray, owner: str) -> "Scaling":
-        """The rule: by dtype, else as it is in [0, 1], else by the range of values."""
-        if flat.dtype in (np.uint8, np.uint16):
-            return cls(0.0, float(np.iinfo(flat.dtype).max))
+        """By dtype, or as it is in [0, 1], if that is filled; else by the range."""
         low, high = float(flat.min()), float(flat.max())
+        is_fixed = flat.dtype in (np.uint8, np.uint16)
+        usual = float(np.iinfo(flat.dtype).max) if is_fixed else 1.0
         if not math.isfinite(high - low):
             raise ValueError(
                 f"X has a value range too large for {owner}: from {low} to {high}."
             )
         if high == low:
-            return cls(0.0, max(abs(low), 1.0))
-        if low >= 0 and high <= 1 and high - low >= SMALLEST_RANGE:
-            return cls(0.0, 1.0)
+            return cls(0.0, max(abs(low), usual))
+        if low >= 0 and high <= usual and high - low >= SMALLEST_RANGE * usual:
+            return cls(0.0, usual)
         return cls(low, high - low)
 
     def to_model(self, values: NDArray) -> NDArray:
@@ -80,6 +81,18 @@ class Scaling:
                 )
             out[start : start + ROWS] = part
         return out
+
+    def foreign(self, batch: NDArray) -> str | None:
+        """Why new images in model units look like images in other units, if so."""
+        largest = float(np.abs(batch).max(initial=0.0))
+        if largest == 0 or NEAR <= largest <= FAR:
+            return None
+        low, high = self.to_user(np.array([batch.min(), batch.max()]))
+        return (
+            f"X has values from {low:.4g} to {high:.4g}, while the images seen in fit "
+            f"were between {self.offset:.4g} and {self.offset + self.scale:.4g}; give "
+            "it in the same units."
+        )
 
     def to_user(self, values: NDArray) -> NDArray:
         """Model units -> float64 in the user's units, same shape."""
@@ -188,11 +201,24 @@ def _three(shape: tuple) -> Shape:
 
 
 def _as_array(X: Any, owner: str) -> Any:
-    """Tensors, image lists and arrays as plain arrays; anything else untouched."""
+    """Whatever holds images as plain arrays; frames and flat input untouched."""
+    if _is_picture(X):
+        raise ValueError(
+            f"X is a single picture, but {owner} needs several: pass a list of "
+            "pictures, [X] for one."
+        )
+    if isinstance(X, list | tuple) and len(X) > 0:
+        X = _from_list(X, owner)
+    return _as_plain(X, owner)
+
+
+def _as_plain(X: Any, owner: str) -> Any:
+    """Tensors and other arrays as plain arrays, if they hold numbers; none masked."""
     if type(X).__module__.partition(".")[0] == "torch":
         X = _from_tensor(X)
-    elif isinstance(X, list | tuple) and len(X) > 0:
-        X = _from_list(X)
+    elif hasattr(X, "__array__") and not isinstance(X, np.ndarray):
+        array = np.asarray(X)
+        X = array if array.ndim > 2 else X  # scikit-learn knows flat ones
     if isinstance(X, np.ma.MaskedArray):
         if np.ma.getmaskarray(X).any():
             raise ValueError(
@@ -212,11 +238,11 @@ def _from_tensor(X: Any) -> NDArray:
     return X.numpy()
 
 
-def _from_list(images: Any) -> Any:
+def _from_list(images: Any, owner: str) -> Any:
     """Lists of pictures or arrays as one array; lists of numbers untouched."""
     if _depth(images[0]) < 2:
         return images
-    arrays = [np.asarray(_plain_mode(image)) for image in images]
+    arrays = [_from_item(image, index, owner) for index, image in enumerate(images)]
     for array in arrays:
         if array.shape != arrays[0].shape:
             raise ValueError(
@@ -227,20 +253,39 @@ def _from_list(images: Any) -> Any:
     return np.stack(arrays)
 
 
+def _from_item(image: Any, index: int, owner: str) -> NDArray:
+    """One picture, array or nested list as an array."""
+    try:
+        return np.asarray(_as_plain(_plain_mode(image), owner))
+    except ValueError as error:
+        if not isinstance(image, list | tuple):
+            raise
+        raise ValueError(
+            f"X[{index}] is a nested list whose rows differ in length; {owner} needs "
+            "images of one size, (n, H, W) or (n, H, W, C)."
+        ) from error
+
+
+def _is_picture(item: Any) -> bool:
+    """Whether this is a picture of Pillow's."""
+    return getattr(item, "mode", None) is not None and hasattr(item, "convert")
+
+
 def _depth(item: Any) -> int:
     """Axes of a picture, an array, or nested lists; 0 for anything else."""
     if isinstance(item, list | tuple):
         return 1 + _depth(item[0]) if item else 1
-    if getattr(item, "mode", None) is not None and not isinstance(item, np.ndarray):
+    if _is_picture(item):
         return 2
-    return len(getattr(item, "shape", ()))
+    if hasattr(item, "shape"):
+        return len(item.shape)
+    return np.asarray(item).ndim if hasattr(item, "__array__") else 0
 
 
 def _plain_mode(image: Any) -> Any:
     """Pictures with a palette or printing inks as RGB; others untouched."""
-    if getattr(image, "mode", None) in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        return image.convert("RGB")
-    return image
+    inks = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+    return image.convert("RGB") if _is_picture(image) and image.mode in inks else image
 
 
 def _check_kind(array: NDArray, owner: str, refused: str = "mMVSUO") -> None:
@@ -256,7 +301,8 @@ def _flatten(X: Any, wanted: Shape | None, owner: str) -> tuple[Any, Shape | Non
         return X, None
     if X.ndim > 4:
         raise ValueError(
-            f"Found array with dim {X.ndim}, while dim <= 4 is required by {owner}."
+            f"Found array with dim {X.ndim}, while dim <= 4 is required by {owner}: "
+            "images are (n, H, W) or (n, H, W, C), flat ones (n, n_features)."
         )
     shape = _three(X.shape[1:])
     if shape != wanted:

@@ -11,5 +11,9 @@ class ClusterCollapseWarning(ConvergenceWarning):
     """Some sprites draw no image at the end of training."""
 
 
+class UnitsWarning(UserWarning):
+    """New images seem to be in other units than those that were fitted."""
+
+
 class ImageSkippedWarning(UserWarning):
     """A file could not be read as an image and was left out."""

@@ -35,6 +35,7 @@ FLOORS = {
     "_engine.scene_inference": 4,
     "_engine.scene_layers": 4,
     "_validation": 5,
+    "_warning": 5,
     "_base": 5,
     "_callbacks": 5,
     "_clustering": 5,

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import map_coordinates
 
+from tests import oracles
 from tests.pictures import QUICK, make_model, make_pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -100,6 +102,33 @@ def test_an_image_is_redrawn_from_its_parameters(transformations, n_backgrounds)
     assert np.abs(params[i]).max() > 1e-3
     drawn = model.reconstruct(X[i][None])[0]
     np.testing.assert_allclose(redraw(model, i, 1), drawn, atol=1e-4)
+
+
+@pytest.mark.parametrize("color", ["solve", "predict"])
+def test_colors_act_last_wherever_their_name_stands(color):
+    X, _ = make_pictures(height=SIZE[0], width=SIZE[1])
+    model = make_model(
+        **{**QUICK, "max_epochs": 3, "learning_rate": 1e-2},
+        curriculum="all_at_once",
+        transformations=("color", "morphological"),
+        color=color,
+    ).fit(X)
+    params = {name: p[:1] for name, p in model.transformation_params_.items()}
+    assert np.abs(params["morphological"]).max() > 1e-3
+    sprite = torch.tensor(model.sprites_[model.labels_[:1]]).movedim(-1, 1)
+    bent = oracles.morphological(sprite, torch.tensor(params["morphological"]), 7)
+    drawn = recolored(bent.movedim(1, -1)[0].numpy(), params["color"][0], 1)
+    np.testing.assert_allclose(drawn, model.reconstruct(X[:1])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "names", [("color", "linear_color"), ("affine", "rotation", "affine")]
+)
+def test_names_that_stand_in_each_others_way_are_refused(names):
+    X, _ = make_pictures()
+    for option in ("transformations", "background_transformations"):
+        with pytest.raises(ValueError, match=f"{option}=.*give one of them, once"):
+            make_model(**QUICK, n_backgrounds=1, **{option: names}).fit(X)
 
 
 def test_parameters_act_on_scaled_images():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.build import from_fitted
-from sklearn_sprites._engine.models.candidates import candidate_errors
+from sklearn_sprites._engine.models.candidates import Shifted, candidate_errors
 from sklearn_sprites._engine.models.clustering import (
     ClusteringModel,
     Description,
@@ -100,14 +100,15 @@ class Predictor:
                 found = [run(start) for start in starts]
         return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
-    def _middle(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images as the model wants to see them, and how far they were shifted."""
+    def _middle(self, images: Tensor) -> tuple[Tensor, Shifted | None]:
+        """Images as the model wants to see them, and as they were, if shifted."""
         if self.model is None or not self.is_centered:
             return images, None
-        return centered(images)
+        middle, offset = centered(images)
+        return middle, Shifted(images, offset)
 
     def _choose(
-        self, images: Tensor
+        self, images: Tensor, before: Shifted | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Description, Drawn]:
         """Errors (B, K), and the drawn winners with everything that describes them."""
         model = self.model
@@ -116,7 +117,7 @@ class Predictor:
         every = torch.arange(self.spec.n_sprites, device=images.device)
         every = every.expand(len(images), -1)
         errors = candidate_errors(
-            model, images, every, description, self.active
+            model, images, every, description, self.active, before=before
         )  # (B, K, M)
         n_behind = errors.shape[2]
         best = errors.flatten(1).argmin(1)
@@ -131,12 +132,12 @@ class Predictor:
             labels = errors.argmin(1)
             nothing = torch.zeros_like(labels)
             return {"labels": labels, "errors": errors, "background": nothing}
-        images, offset = self._middle(images)
-        errors, sprites, behind, description, drawn = self._choose(images)
+        images, before = self._middle(images)
+        errors, sprites, behind, description, drawn = self._choose(images, before)
         found = {"labels": sprites, "errors": errors, "background": behind}
-        if offset is not None:
-            side = offset.new_tensor([self.spec.width, self.spec.height])
-            found["sprite.centering"] = (2 * offset / side).float()
+        if before is not None:
+            side = before.offset.new_tensor([self.spec.width, self.spec.height])
+            found["sprite.centering"] = (2 * before.offset / side).float()
         rows = torch.arange(len(images), device=images.device)
         for name, value in description.params.items():
             found[f"sprite.{name}"] = value[rows, sprites]
@@ -170,9 +171,9 @@ class Predictor:
     def _reconstruct(self, images: Tensor) -> dict[str, Tensor]:
         if self.model is None:
             return {"image": self.sprites[self._exact_errors(images).argmin(1)]}
-        images, offset = self._middle(images)
-        image = self._choose(images)[-1].image
-        return {"image": image if offset is None else shifted(image, -offset)}
+        images, before = self._middle(images)
+        image = self._choose(images, before)[-1].image
+        return {"image": image if before is None else shifted(image, -before.offset)}
 
     def _segment(self, images: Tensor) -> dict[str, Tensor]:
         alpha = self._choose(images)[-1].alpha
@@ -182,8 +183,8 @@ class Predictor:
     def _align(self, images: Tensor) -> dict[str, Tensor]:
         if self.model is None:
             return {"image": images}
-        images, _ = self._middle(images)
-        _, sprites, _, description, drawn = self._choose(images)
+        images, before = self._middle(images)
+        _, sprites, _, description, drawn = self._choose(images, before)
         rows = torch.arange(len(images), device=images.device)
         params = {
             n: v[rows, sprites]

@@ -45,6 +45,7 @@ class ModelSpec:
                     f"{', '.join(TRANSFORMATIONS)}."
                 )
             kept = tuple(name for name in names if name != "identity")
+            _refuse_repeated(field, kept)
             object.__setattr__(self, field, kept)
 
     @property
@@ -73,6 +74,18 @@ class ModelSpec:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**frozen)
+
+
+def _refuse_repeated(field: str, names: tuple[str, ...]) -> None:
+    """Every name has one set of parameters, and there is one set of colors."""
+    twice = [name for name in names if names.count(name) > 1]
+    colors = [name for name in names if name in COLORS]
+    if twice or len(colors) > 1:
+        both = twice[:1] * 2 or colors
+        raise ValueError(
+            f"{field}={names!r} contains {both[0]!r} and {both[1]!r}; give one of "
+            "them, once."
+        )
 
 
 def parameter_count(name: str, channels: int) -> int:

@@ -86,6 +86,20 @@ def test_scattered_objects_are_centered_and_drawn_where_they_were(scattered):
 
 
 @few_epochs
+def test_distances_are_those_to_what_is_drawn_in_the_images_themselves():
+    draws = np.random.default_rng(1)
+    images = np.zeros((40, 20, 20))
+    for image, (y, x) in zip(images, draws.integers(0, 15, (40, 2)), strict=True):
+        image[y : y + 6, x : x + 6] = 1
+    images = (images + 0.1 * draws.standard_normal(images.shape)).clip(0, 1)
+    model = SpriteClustering(2, max_epochs=2, random_state=0).fit(images)
+    assert np.abs(model.transformation_params_["centering"]).max() > 0
+    errors = ((model.reconstruct(images)[..., 0] - images) ** 2).sum((1, 2))
+    np.testing.assert_allclose(model.transform(images).min(1) ** 2, errors, rtol=1e-4)
+    np.testing.assert_allclose(model.inertia_, errors.sum(), rtol=1e-4)
+
+
+@few_epochs
 def test_objects_in_the_middle_are_left_there():
     images = np.zeros((60, 12, 12))
     images[:, 3:9, 5:7] = 1

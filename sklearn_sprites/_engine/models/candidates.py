@@ -4,14 +4,24 @@ A candidate is an image, a sprite and a background. Nothing here is differentiat
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
+from sklearn_sprites._engine.ops.centering import shifted
 from sklearn_sprites._engine.ops.color import layered_errors
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
+
+
+class Shifted(NamedTuple):
+    """Images as they were before they were :func:`centered`, and their offsets."""
+
+    images: Tensor  # (B, C, H, W)
+    offset: Tensor  # (B, 2)
+
 
 #: Candidates rendered together, at least: bounds memory, not the result. What they need
 #: should stay in a CPU's cache.
@@ -33,10 +43,12 @@ def candidate_errors(
     description: Description,
     active: frozenset[str],
     noise: Tensor | None = None,
+    before: Shifted | None = None,
 ) -> Tensor:
     """Squared errors, summed over an image, of candidate sprites.
 
-    candidates (B, S) holds sprites; the result is (B, S, max(M, 1)).
+    candidates (B, S) holds sprites; the result is (B, S, max(M, 1)). With `before`,
+    what is drawn is shifted back and compared with that.
     """
     n_behind = max(model.spec.n_backgrounds, 1)
     shape = (*candidates.shape, n_behind)
@@ -47,7 +59,9 @@ def candidate_errors(
     parts = []
     for chunk in pairs.split(rows_at_once(model.spec, device), 1):
         drawn = model.front(chunk[0], chunk[1], description)
-        parts.append(_errors(model, drawn, images, chunk, description, active, noise))
+        parts.append(
+            _errors(model, drawn, images, chunk, description, active, noise, before)
+        )
     return torch.cat(parts).view(shape)
 
 
@@ -95,6 +109,7 @@ def _errors(
     description: Description,
     active: frozenset[str],
     noise: Tensor | None = None,
+    before: Shifted | None = None,
 ) -> Tensor:
     """Errors (m,) of sprites as drawn, (m, D, H, W).
 
@@ -110,4 +125,8 @@ def _errors(
     finished = model.finish(
         drawn, target, rows, sprites, behind, description, active, noise
     )
-    return (finished.image - target).square().flatten(1).sum(1)
+    image = finished.image
+    if before is not None:
+        image = shifted(image, -before.offset.index_select(0, rows))
+        target = before.images.index_select(0, rows)
+    return (image - target).square().flatten(1).sum(1)
