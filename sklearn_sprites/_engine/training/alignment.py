@@ -1,7 +1,8 @@
 """Direct alignment: every image to every plausible sprite, without a network.
 
 Levenberg-Marquardt on the parameters of a linear family of warps, colors solved on
-the way, with a weak pull towards the identity.
+the way, with a weak pull towards the identity; where things may lie turned in any way,
+towards the nearest of some turns, which are tried first.
 """
 
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ class Family:
 
     ``basis`` (q, 6): directions in the 2 x 3 matrix that is added to the identity.
     ``weight``: of the mean squared error against the prior on the parameters.
+    ``turns`` (R, 2, 2): maps from which alignment starts, if not at the identity.
     """
 
     grid: Grid
     basis: Tensor
     weight: float
     freedom: int
+    turns: Tensor | None = None
 
     @property
     def prior(self) -> Tensor:
@@ -144,23 +147,46 @@ def coarse_errors(images: Tensor, posed: Tensor, freedom: int) -> Tensor:
     return x.square().flatten(1).sum(1)[:, None] - explained.sum(-1)
 
 
+def turned(sprites: Tensor, family: Family) -> Tensor:
+    """Sprites (K, C, H, W) in all turns, those of the first one first."""
+    if family.turns is None:
+        return sprites
+    n_turns = len(family.turns)
+    linear = family.turns - torch.eye(2).to(family.turns)
+    matrices = torch.nn.functional.pad(linear, (0, 1)).repeat(len(sprites), 1, 1)
+    canvas = pad_to_canvas(sprites, "border").repeat_interleave(n_turns, 0)
+    return warp(canvas, matrices, family.grid).view(-1, *sprites.shape[1:])
+
+
 def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
     """Align images (m, C, P) to their most plausible sprites (K, C, H, W)."""
     m, k = len(images), len(sprites)
-    error = coarse_errors(images, sprites.flatten(2), family.freedom)
+    posed = turned(sprites, family)
+    error = coarse_errors(images, posed.flatten(2), family.freedom)
+    best = error.view(m, k, -1).min(2)  # of all turns
     count = min(HYPOTHESES, k)
-    labels = error.topk(count, 1, largest=False).indices  # (m, h)
-    steep = pad_to_canvas(slopes(sprites).flatten(1, 2), "border")
+    labels = best.values.topk(count, 1, largest=False).indices  # (m, h)
+    turns = best.indices.gather(1, labels)
+    which = labels * (len(posed) // k) + turns
+    steep = pad_to_canvas(slopes(posed).flatten(1, 2), "border")
     found, energy = refine(
         images.repeat_interleave(count, 0),
-        steep[labels.flatten()],
+        steep[which.flatten()],
         images.new_zeros(m * count, len(family.basis)),
         family,
     )
     energy, order = energy.view(m, count).sort(1)
     rows = torch.arange(m, device=images.device)
     matrices = (found @ family.basis).view(m, count, 6)[rows, order[:, 0]]
+    if family.turns is not None:
+        matrices = after_turn(matrices, family.turns[turns[rows, order[:, 0]]])
     return Found(labels[rows, order[:, 0]], matrices, energy[:, 0])
+
+
+def after_turn(matrices: Tensor, turns: Tensor) -> Tensor:
+    """What turns (n, 2, 2) make of maps (n, 6) that read sprites in these turns."""
+    unit = torch.eye(2, 3).to(matrices)
+    return (turns @ (matrices.view(-1, 2, 3) + unit) - unit).flatten(1)
 
 
 def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) -> Found:

@@ -42,7 +42,7 @@ def to_parameters(name: str, matrices: Tensor, family: Family) -> Tensor:
     if name == "position":
         return torch.cat([torch.log1p(found[:, :1].clamp_min(-0.9)), found[:, 1:]], 1)
     if name == "rotation":
-        return torch.atan(found)
+        return torch.atan2(found, 1 + matrices[:, [0, 4]].mean(1, keepdim=True))
     if name == "projective":
         return torch.nn.functional.pad(found, (0, 2))
     return found

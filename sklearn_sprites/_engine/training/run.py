@@ -98,7 +98,7 @@ def run_stages(
     progress.variance = weighted_variance(learner)
     progress.least = settings.tol * progress.variance
     if lesson is not None:
-        distil(learner, lesson.labels, lesson.params)
+        distil(learner, lesson)
     stages = stages_for(spec, settings, lesson is not None)
     if is_warm:
         stages = stages[-2:]

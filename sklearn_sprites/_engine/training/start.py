@@ -19,10 +19,13 @@ from sklearn_sprites._engine.training.families import (
     to_parameters,
 )
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
+from sklearn_sprites._engine.training.turns import TURNING, with_turns
 
 ROUNDS = 6
+TRIALS = 3  # starts for things in any turn
 TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
+TURNED = 0.87  # and below which things are taken to lie in any turn
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 BACKGROUND_IMAGES = 1000
@@ -30,10 +33,14 @@ CONTRAST_FLOOR = 0.3  # of the mean variance, added to an image's own
 
 
 class Lesson(NamedTuple):
-    """What alignment found: image i is sprite labels[i] under params[name][i]."""
+    """What alignment found: image i is sprite labels[i] under params[name][i].
+
+    ``is_turned``: things lie turned in any way.
+    """
 
     labels: Tensor
     params: dict[str, Tensor]
+    is_turned: bool = False
 
 
 class Start(NamedTuple):
@@ -128,7 +135,8 @@ def aligned_start(
     """Sprites and parameters by rounds of alignment and closed-form sprites.
 
     Opaque sprites that may be shifted are tried on centered images too; the last value
-    says whether those are explained clearly better.
+    says whether those are explained clearly better. Where images may be turned, all
+    turns are tried, too.
     """
     name = rigid_name(spec)
     assert name is not None, "nothing can be aligned"
@@ -142,11 +150,17 @@ def aligned_start(
         middle = centered_in_parts(images)
         energy, others = first_rounds(middle, spec, family, draws)
         if energy < CLEARLY_BETTER * best:
-            images, sprites, is_centered = middle, others, True
+            images, best, sprites, is_centered = middle, energy, others, True
+    if name in TURNING:
+        freely = with_turns(family)
+        energy, others = first_turns(images, spec, freely, draws)
+        if energy < TURNED * best:
+            family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
-    return sprites, Lesson(found.labels, params), is_centered
+    lesson = Lesson(found.labels, params, family.turns is not None)
+    return sprites, lesson, is_centered
 
 
 def first_rounds(
@@ -155,6 +169,20 @@ def first_rounds(
     """A few rounds from the centers of k-means: their energy, and sprites."""
     first = simple_sprites(images, spec, "kmeans", draws)
     return run_rounds(images, first, family, draws, TRIAL_ROUNDS)
+
+
+def first_turns(
+    images: Tensor, spec: ModelSpec, family: Family, draws: torch.Generator
+) -> tuple[float, Tensor]:
+    """The same for things that lie in any turn: from images, which have a shape.
+
+    The best of some starts.
+    """
+    found = []
+    for _ in range(TRIALS):
+        first = simple_sprites(images, spec, "k-means++", draws)
+        found.append(run_rounds(images, first, family, draws, TRIAL_ROUNDS))
+    return min(found, key=lambda result: result[0])
 
 
 def run_rounds(

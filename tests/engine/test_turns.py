@@ -1,0 +1,154 @@
+"""Things that lie turned in any way are aligned, and the network learns every turn."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import rotate
+from sklearn.datasets import load_digits
+
+from sklearn_sprites import SpriteClustering
+from sklearn_sprites._engine.modules.transformations import make_sequence
+from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.alignment import assign
+from sklearn_sprites._engine.training.families import make_family, to_parameters
+from sklearn_sprites._engine.training.start import aligned_start
+from sklearn_sprites._engine.training.turns import (
+    TURNING,
+    turned_images,
+    turned_parameters,
+    turning,
+    with_turns,
+)
+from tests.engine.test_alignment import CPU, GRID, SIZE, blobs, grid_of
+
+few_epochs = pytest.mark.filterwarnings("ignore:SpriteClustering stopped after")
+angles = st.floats(-math.pi, math.pi)
+names = pytest.mark.parametrize("name", TURNING)
+
+
+def drawn(sprites, name, params, grid=GRID):
+    """Sprites under one transformation."""
+    sequence = make_sequence((name,), grid.height, grid.width, "border", CPU)
+    return sequence.apply(pad_to_canvas(sprites, "border"), {name: params})
+
+
+def parameters(name, angle):
+    if name == "rotation":
+        return torch.tensor([[angle]])
+    return torch.tensor([[math.cos(angle) - 1, math.sin(angle), 0.03, -0.02]])
+
+
+@names
+def test_turning_is_what_the_transformations_do(name):
+    grid = grid_of(12, 20)
+    image = torch.rand(1, 1, 12, 20, generator=torch.Generator().manual_seed(0))
+    angle = torch.tensor([0.7])
+    params = parameters(name, 0.7)
+    params[:, 2:] = 0
+    torch.testing.assert_close(
+        turned_images(image, angle, grid), drawn(image, name, params, grid)
+    )
+
+
+def test_the_first_turn_is_none():
+    family = with_turns(make_family("rotation", 0, blobs(), GRID))
+    assert torch.equal(family.turns[0], torch.eye(2))
+    assert len(family.turns.unique(dim=0)) == len(family.turns)
+
+
+@names
+@given(first=angles, then=angles)
+def test_a_turned_image_has_turned_parameters(name, first, then):
+    sprite = blobs(k=1)
+    params, angle = parameters(name, first), torch.tensor([then])
+    seen = turned_images(drawn(sprite, name, params), angle, GRID)
+    told = drawn(sprite, name, turned_parameters(name, params, angle))
+    middle = (..., slice(5, -5), slice(5, -5))  # what no border reaches
+    error = (seen - told)[middle].square().mean()  # one of them is read twice
+    assert error < 0.02 * told[middle].var()
+
+
+@given(st.lists(angles, min_size=2, max_size=2))
+def test_parameters_turned_twice_are_turned_by_both(both):
+    one, two = (torch.tensor([angle]) for angle in both)
+    for name in TURNING:
+        params = parameters(name, 0.4)
+        twice = turned_parameters(name, turned_parameters(name, params, one), two)
+        once = turned_parameters(name, params, one + two)
+        if name == "rotation":
+            twice, once = twice.cos(), once.cos()
+        torch.testing.assert_close(twice, once, atol=1e-4, rtol=1e-4)
+
+
+@names
+@given(angle=angles)
+def test_alignment_finds_any_turn(name, angle):
+    sprites = blobs(k=2)
+    family = with_turns(make_family(name, 0, sprites, GRID))
+    images = drawn(sprites, name, parameters(name, angle).expand(2, -1))
+    found = assign(images.flatten(2), sprites, family)
+    assert found.labels.tolist() == [0, 1]
+    told = to_parameters(name, found.matrices, family)
+    again = drawn(sprites, name, told)
+    assert (again - images).square().mean() < 0.02 * images.var()
+    if name == "rotation":
+        torch.testing.assert_close(
+            (told - angle).cos(), torch.ones(2, 1), atol=5e-3, rtol=0
+        )
+
+
+@names
+def test_maps_of_turns_are_rigid_in_pixels(name):
+    aspect = 1.7
+    maps = turning(torch.linspace(-3, 3, 7), aspect)
+    to_pixels = torch.diag(torch.tensor([aspect, 1.0]))
+    rigid = to_pixels @ maps @ to_pixels.inverse()
+    unit = torch.eye(2).expand(7, 2, 2)
+    torch.testing.assert_close(rigid @ rigid.transpose(1, 2), unit)
+
+
+@pytest.mark.parametrize("is_turned", [True, False])
+def test_turns_are_only_looked_for_where_things_are_turned(is_turned):
+    images = load_digits(n_class=4).images[:200] / 16
+    if is_turned:
+        draws = np.random.default_rng(0)
+        images = np.stack(
+            [
+                rotate(image, draws.uniform(0, 360), reshape=False, order=1)
+                for image in np.pad(images, ((0, 0), (2, 2), (2, 2)))
+            ]
+        )
+    side = images.shape[1]
+    spec = ModelSpec(6, 0, 1, side, side, ("similarity",))
+    some = torch.tensor(images, dtype=torch.float32)[:, None]
+    _, lesson, _ = aligned_start(some, spec, torch.Generator().manual_seed(0))
+    assert lesson.is_turned == is_turned
+
+
+@few_epochs
+@names
+def test_kinds_of_things_are_found_in_any_turn(name):
+    draws = np.random.default_rng(0)
+    shapes = np.zeros((3, SIZE, SIZE))
+    shapes[0, 5:19, 10:14] = shapes[0, 5:9, 10:18] = 1  # a hook
+    shapes[1, 6:18, 6:18] = 1
+    shapes[1, 9:18, 9:18] = 0  # a corner
+    shapes[2, 4:20, 11:14] = shapes[2, 10:13, 5:12] = 1  # a branch
+    y = np.arange(150) % 3
+    turns = draws.uniform(0, 360, len(y))
+    X = [
+        rotate(shapes[k], turn, reshape=False, order=1).clip(0, 1)
+        for k, turn in zip(y, turns, strict=True)
+    ]
+    model = SpriteClustering(
+        3, transformations=(name,), max_epochs=12, random_state=0
+    ).fit(np.stack(X))
+    table = np.zeros((3, 3))
+    np.add.at(table, (y, model.labels_), 1)
+    assert table.max(0).sum() > 0.95 * len(y)
+    assert (table.max(0) > 0).all()
