@@ -32,6 +32,7 @@ from sklearn_sprites._engine.scene_spec import (
 )
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._papers import SCENES, configuration
+from sklearn_sprites._scene_checks import check_decomposition
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
@@ -61,7 +62,7 @@ from sklearn_sprites._scene_restarts import (
     build_predictor,
     solve_restarts,
 )
-from sklearn_sprites._scenes import Decomposition, check_decomposition
+from sklearn_sprites._scenes import Decomposition
 from sklearn_sprites._validation import (
     Images,
     Interval,
@@ -557,10 +558,12 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
         Raises
         ------
+        TypeError
+            If `decomposition` is none.
         ValueError
             If `what` is none of the above, or if the decomposition does not fit the
-            estimator: another number of layers, sprites or channels, values that are
-            not finite, or scales that are not positive.
+            estimator: another number of layers, sprites, channels or backgrounds,
+            values that are not finite or too large, or scales that are not positive.
         """
         check_is_fitted(self)
         if what not in (*DRAWINGS, "layers"):
@@ -631,6 +634,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self, found: Decomposition
     ) -> Iterator[tuple[Decomposition, Rendered]]:
         """Some images at a time, because the masks of all take much memory."""
+        if not found.n_images:
+            yield found, Rendered.of_none(self._scene_spec())
         model, units = self._model(), self._units()
         for first in range(0, found.n_images, IMAGES_AT_ONCE):
             some = found[first : first + IMAGES_AT_ONCE]
