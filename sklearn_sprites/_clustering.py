@@ -54,6 +54,7 @@ from sklearn_sprites._validation import (
     HasMethods,
     Images,
     Interval,
+    InvalidParameterError,
     Scaling,
     Shape,
     StrOptions,
@@ -606,6 +607,7 @@ class SpriteClustering(
         from sklearn_sprites._engine.runtime import resolve_device
 
         owner, device = type(self).__name__, resolve_device(self.device)
+        _check_encoder(self.encoder, owner)
         images, features = self._validated_for_fit(X)
         n_samples = len(images.flat)
         if n_samples < self.n_clusters:
@@ -693,6 +695,16 @@ class SpriteClustering(
                 "no image; another random_state, or fewer clusters, may help.",
                 ClusterCollapseWarning,
             )
+
+
+def _check_encoder(encoder: Any, owner: str) -> None:
+    """Refuse a class of modules, which has the methods of a module, too."""
+    if isinstance(encoder, type):
+        name = encoder.__name__
+        raise InvalidParameterError(
+            f"The 'encoder' parameter of {owner} must be a module, not its class. Got "
+            f"the class {name}; give an instance, {name}(...)."
+        )
 
 
 def _warn(message: str, category: type[Warning] = ConvergenceWarning) -> None:
