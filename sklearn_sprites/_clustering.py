@@ -195,10 +195,10 @@ class SpriteClustering(
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type; floats in [0, 1] are taken as they are; anything else is brought to
-    [0, 1] by the smallest and the largest value of the images in `fit`. Sprites,
-    distances and reconstructions are in the units of X again; `transformation_params_`
-    act on scaled images.
+    their type; floats in [0, 1] that span at least 1/256 are taken as they are;
+    anything else is brought to [0, 1] by the smallest and the largest value of the
+    images in `fit`. Sprites, distances and reconstructions are in the units of X again;
+    `transformation_params_` act on scaled images.
 
     **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
     of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in
@@ -457,7 +457,8 @@ class SpriteClustering(
         ----------
         X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
                 (n_samples, n_features)
-            Images of the size seen in fit.
+            Images of the size seen in fit, and in the units of those: 8-bit integers
+            up to 255 do not stand for floats up to 1.
 
         Returns
         -------
