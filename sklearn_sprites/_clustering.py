@@ -52,6 +52,7 @@ from sklearn_sprites._validation import (
     HasMethods,
     Images,
     Interval,
+    InvalidParameterError,
     Scaling,
     Shape,
     StrOptions,
@@ -194,10 +195,10 @@ class SpriteClustering(
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type; floats in [0, 1] are taken as they are; anything else is brought to
-    [0, 1] by the smallest and the largest value of the images in `fit`. Sprites,
-    distances and reconstructions are in the units of X again; `transformation_params_`
-    act on scaled images.
+    their type; floats in [0, 1] that span at least 1/256 are taken as they are;
+    anything else is brought to [0, 1] by the smallest and the largest value of the
+    images in `fit`. Sprites, distances and reconstructions are in the units of X again;
+    `transformation_params_` act on scaled images.
 
     **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
     of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in
@@ -456,7 +457,8 @@ class SpriteClustering(
         ----------
         X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
                 (n_samples, n_features)
-            Images of the size seen in fit.
+            Images of the size seen in fit, and in the units of those: 8-bit integers
+            up to 255 do not stand for floats up to 1.
 
         Returns
         -------
@@ -606,6 +608,7 @@ class SpriteClustering(
         from sklearn_sprites._engine.runtime import resolve_device
 
         owner, device = type(self).__name__, resolve_device(self.device)
+        _check_encoder(self.encoder, owner)
         images, features = self._validated_for_fit(X)
         n_samples = len(images.flat)
         if n_samples < self.n_clusters:
@@ -693,3 +696,13 @@ class SpriteClustering(
                 "no image; another random_state, or fewer clusters, may help.",
                 ClusterCollapseWarning,
             )
+
+
+def _check_encoder(encoder: Any, owner: str) -> None:
+    """Refuse a class of modules, which has the methods of a module, too."""
+    if isinstance(encoder, type):
+        name = encoder.__name__
+        raise InvalidParameterError(
+            f"The 'encoder' parameter of {owner} must be a module, not its class. Got "
+            f"the class {name}; give an instance, {name}(...)."
+        )

@@ -30,6 +30,7 @@ from sklearn_sprites._engine.scene_spec import (
 )
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._papers import SCENES, configuration
+from sklearn_sprites._scene_checks import check_decomposition
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
@@ -60,7 +61,7 @@ from sklearn_sprites._scene_restarts import (
     build_predictor,
     solve_restarts,
 )
-from sklearn_sprites._scenes import Decomposition, check_decomposition
+from sklearn_sprites._scenes import Decomposition
 from sklearn_sprites._validation import (
     Images,
     Interval,
@@ -101,7 +102,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         image; ``"image"``: a picture, the same wherever it shows; ``"gain"``: a picture
         times a smooth gain per image and channel, as under a lamp that moves. Shadows
         count as background where it is a picture in colors. ``"auto"``: flat if that
-        explains most of the ground as well as a picture does, else gain.
+        explains most of the ground as well as a picture does, else gain. It has no
+        effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
         hold the largest object.
@@ -126,7 +128,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ``"auto"``: flat colors over a plain ground, else gains.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
-        with :class:`Regression` only, predicted for each pair.
+        with :class:`Regression` or :class:`Attention` only, predicted for each pair.
     localizer : {"search", "distilled", "attention", "regression"} or an object, \
             default="search"
         How layers are found in an image: by search, see :class:`Search`; guessed by a
@@ -149,7 +151,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Number of fits from different seeds; the one with the lowest objective is kept.
     max_rounds : int, default=40
         Largest number of rounds of searching layers and solving sprites; with
-        :class:`Regression`, of epochs, passes over all images.
+        :class:`Regression` or :class:`Attention`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
         Number of random images in a round. ``"auto"``: 400 if layers are only moved,
         160 in other poses, which take longer to find, 96 over pictures.
@@ -157,7 +159,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit, with its scaling of values, instead of
-        starting again. Sprites, layers and image size must be the same.
+        starting again. Sprites, layers and image size must be the same; `init` and
+        `n_init` are then ignored.
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
         square stands for gray square images, three times a square for RGB, and
@@ -215,9 +218,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type; floats in [0, 1] are taken as they are; anything else is brought to
-    [0, 1] by the smallest and the largest value of the images in `fit`. Black is the
-    value that becomes 0.
+    their type; floats in [0, 1] that span at least 1/256 are taken as they are;
+    anything else is brought to [0, 1] by the smallest and the largest value of the
+    images in `fit`. Black is the value that becomes 0.
 
     **Maps.** `predict` gives maps, not labels of images, so to scikit-learn this is a
     transformer and no clusterer. In `predict`, 0 is the background and l + 1 the l-th
@@ -450,7 +453,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ----------
         X : array-like of shape (n_samples, H, W), (n_samples, H, W, C) or \
                 (n_samples, n_features)
-            Images of the size seen in fit.
+            Images of the size seen in fit, and in the units of those: 8-bit integers
+            up to 255 do not stand for floats up to 1.
 
         Returns
         -------
@@ -557,10 +561,12 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
 
         Raises
         ------
+        TypeError
+            If `decomposition` is none.
         ValueError
             If `what` is none of the above, or if the decomposition does not fit the
-            estimator: another number of layers, sprites or channels, values that are
-            not finite, or scales that are not positive.
+            estimator: another number of layers, sprites, channels or backgrounds,
+            values that are not finite or too large, or scales that are not positive.
         """
         check_is_fitted(self)
         if what not in (*DRAWINGS, "layers"):
@@ -631,6 +637,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         self, found: Decomposition
     ) -> Iterator[tuple[Decomposition, Rendered]]:
         """Some images at a time, because the masks of all take much memory."""
+        if not found.n_images:
+            yield found, Rendered.of_none(self._scene_spec())
         model, units = self._model(), self._units()
         for first in range(0, found.n_images, IMAGES_AT_ONCE):
             some = found[first : first + IMAGES_AT_ONCE]

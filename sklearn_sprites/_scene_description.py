@@ -80,8 +80,8 @@ def check_localizer(
     if isinstance(localizer, Search | Distilled):
         if order == "predict":
             raise ValueError(
-                "order='predict' needs a network; use localizer='regression', or "
-                "order='solve'."
+                "order='predict' needs a network that is trained by gradient; use "
+                "localizer='regression' or 'attention', or order='solve'."
             )
         if isinstance(localizer, Distilled):
             return localizer.search, None, localizer

@@ -20,6 +20,7 @@ from sklearn_sprites._scenes import POSE_NAMES, SCALES, Decomposition
 from sklearn_sprites._validation import Scaling
 
 SEEN = 0.5  # share of a pixel that layers must cover for it not to be background
+BRIGHTEST = 1e30  # of colors in model units; their sums still fit into float32
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Units:
         )
 
     def to_model(self, found: Decomposition) -> LayerRecord:
-        """What can be drawn; what was measured is left out."""
+        """What can be drawn; what was measured is left out, what overflows refused."""
         inside = np.append(self.order, -1)
-        behind = found.background_gain, found.background_bias
+        behind = self._bias(found.background_gain, found.background_bias)
         return LayerRecord(
             sprite=inside[found.sprite],
             x=found.x,
@@ -78,14 +79,14 @@ class Units:
             tilt_x=found.tilt_x,
             tilt_y=found.tilt_y,
             spline=found.spline,
-            gain=found.gain.astype(np.float32),
-            bias=self._bias(found.gain, found.bias),
+            gain=_narrow("gain", found.gain),
+            bias=_narrow("bias", self._bias(found.gain, found.bias)),
             over=found.over,
             saves=np.zeros_like(found.saves),
             background=found.background,
-            background_gain=behind[0].astype(np.float32),
-            background_bias=self._bias(*behind),
-            background_light=found.background_light.astype(np.float32),
+            background_gain=_narrow("background_gain", found.background_gain),
+            background_bias=_narrow("background_bias", behind),
+            background_light=_narrow("background_light", found.background_light),
             background_pose=self._pose(found.background_pose, np.log),
             background_spline=found.background_spline,
             error=np.zeros_like(found.error),
@@ -106,8 +107,20 @@ class Units:
         return gain, bias.astype(np.float64) * self.scaling.scale + offset
 
     def _bias(self, gain: NDArray, bias: NDArray) -> NDArray:
-        offset = self.scaling.offset * (1 - gain)
-        return ((bias - offset) / self.scaling.scale).astype(np.float32)
+        """Biases of colors in model units; infinite where they are too large."""
+        with np.errstate(over="ignore"):
+            offset = self.scaling.offset * (1 - gain)
+            return (bias - offset) / self.scaling.scale
+
+
+def _narrow(name: str, colors: NDArray) -> NDArray:
+    """Colors as float32, refused by name where sums of them would overflow."""
+    if not (np.abs(colors) <= BRIGHTEST).all():
+        raise ValueError(
+            f"The decomposition has {name} too large to be drawn: more than "
+            f"{BRIGHTEST:g} times the range of values seen in fit."
+        )
+    return colors.astype(np.float32)
 
 
 def sprites_to_user(fitted: FittedScenes, scaling: Scaling, order: NDArray) -> NDArray:

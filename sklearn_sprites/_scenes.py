@@ -183,7 +183,7 @@ class Decomposition:
         Raises
         ------
         ValueError
-            If there is no field of that name.
+            If there is no field of that name, or if values do not fit it.
         """
         unknown = set(arrays) - set(PER_IMAGE)
         if unknown:
@@ -191,16 +191,7 @@ class Decomposition:
                 f"Decomposition has no field {min(unknown)!r} to replace; there are "
                 f"{', '.join(PER_IMAGE)}."
             )
-        return replace(
-            self,
-            **{
-                name: np.broadcast_to(
-                    np.asarray(values, getattr(self, name).dtype),
-                    getattr(self, name).shape,
-                ).copy()
-                for name, values in arrays.items()
-            },
-        )
+        return replace(self, **{n: self._like(n, v) for n, v in arrays.items()})
 
     def move(
         self, layers: ArrayLike, dx: ArrayLike = 0.0, dy: ArrayLike = 0.0
@@ -222,13 +213,15 @@ class Decomposition:
         Raises
         ------
         ValueError
-            If `layers` are neither indices of layers nor booleans.
+            If `layers` are neither indices of layers nor booleans,
+            or if `dx` or `dy` has another shape.
         """
         chosen = self._chosen(layers)
+        dx, dy = self._per_layer("dx", dx), self._per_layer("dy", dy)
         return replace(
             self,
-            x=np.where(chosen, self.x + np.asarray(dx), self.x),
-            y=np.where(chosen, self.y + np.asarray(dy), self.y),
+            x=np.where(chosen, self.x + dx, self.x),
+            y=np.where(chosen, self.y + dy, self.y),
         )
 
     def resize(self, layers: ArrayLike, factor: ArrayLike) -> "Decomposition":
@@ -250,10 +243,9 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            or if `factor` is not positive.
+            or if `factor` is not positive or has another shape.
         """
-        if not np.all(np.asarray(factor) > 0):
-            raise ValueError(f"factor must be positive, got {factor!r}.")
+        factor = self._positive("factor", factor)
         chosen = self._chosen(layers)
         return replace(self, scale=np.where(chosen, self.scale * factor, self.scale))
 
@@ -275,12 +267,11 @@ class Decomposition:
         Raises
         ------
         ValueError
-            If `layers` are neither indices of layers nor booleans.
+            If `layers` are neither indices of layers nor booleans,
+            or if `angle` has another shape.
         """
-        chosen = self._chosen(layers)
-        return replace(
-            self, angle=np.where(chosen, self.angle + np.asarray(angle), self.angle)
-        )
+        chosen, angle = self._chosen(layers), self._per_layer("angle", angle)
+        return replace(self, angle=np.where(chosen, self.angle + angle, self.angle))
 
     def deform(
         self, layers: ArrayLike, stretch: ArrayLike = 1.0, shear: ArrayLike = 0.0
@@ -306,12 +297,11 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            or if `stretch` is not positive.
+            or if `stretch` is not positive, or one of the two has another shape.
         """
-        if not np.all(np.asarray(stretch) > 0):
-            raise ValueError(f"stretch must be positive, got {stretch!r}.")
+        stretch = self._positive("stretch", stretch)
         chosen = self._chosen(layers)
-        more = self.shear + np.asarray(shear) / self.stretch**2
+        more = self.shear + self._per_layer("shear", shear) / self.stretch**2
         return replace(
             self,
             stretch=np.where(chosen, self.stretch * stretch, self.stretch),
@@ -336,10 +326,11 @@ class Decomposition:
         Raises
         ------
         ValueError
-            If `layers` are neither indices of layers nor booleans.
+            If `layers` are neither indices of layers nor booleans,
+            or if `color` has another shape.
         """
         chosen = self._chosen(layers)[..., None]
-        color = np.broadcast_to(np.asarray(color, np.float64), self.gain.shape)
+        color = _fitted_to(self.gain.shape, "color", color)
         own = self.palette[self.sprite] - self.black
         has_color = np.abs(own) > DARKEST
         gain = np.where(
@@ -371,9 +362,9 @@ class Decomposition:
         ------
         ValueError
             If `layers` are neither indices of layers nor booleans,
-            or if there is no such sprite.
+            or if there is no such sprite, or `sprite` has another shape.
         """
-        sprite = np.asarray(sprite)
+        sprite = self._per_layer("sprite", sprite)
         if (
             sprite.dtype.kind not in "iu"
             or not ((sprite >= 0) & (sprite < len(self.palette))).all()
@@ -470,6 +461,22 @@ class Decomposition:
         """Which of the layers that show something are meant, (n, L) bool."""
         return _as_mask(layers, self.sprite.shape) & self.shown
 
+    def _per_layer(self, name: str, values: ArrayLike) -> NDArray:
+        """Numbers for each layer, (n, L), by name."""
+        return _fitted_to(self.sprite.shape, name, values)
+
+    def _positive(self, name: str, values: ArrayLike) -> NDArray:
+        """The same, all above zero."""
+        array = self._per_layer(name, values)
+        if not (array > 0).all():
+            raise ValueError(f"{name} must be positive, got {values!r}.")
+        return array
+
+    def _like(self, name: str, values: ArrayLike) -> NDArray:
+        """Values of the shape and the type of a field."""
+        field = getattr(self, name)
+        return _kept_type(name, _fitted_to(field.shape, name, values), field.dtype)
+
     def _reordered(self, chosen: NDArray, in_front: bool) -> "Decomposition":
         mine, yours = chosen[:, :, None], chosen[:, None, :]
         over = np.where(mine == yours, self.over, mine if in_front else yours)
@@ -484,6 +491,8 @@ PER_IMAGE = tuple(
 def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
     """Layers by index, the same in each image, or booleans -> (n, L) bool."""
     layers = np.asarray(layers)
+    if layers.shape == (0,):  # none, whatever the type
+        return np.zeros(shape, dtype=bool)
     if layers.dtype == bool:
         if layers.shape != tuple(shape):
             raise ValueError(
@@ -500,50 +509,33 @@ def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
     return mask
 
 
-def check_decomposition(found: Decomposition, sizes: dict[str, int]) -> None:
-    """Refuse what an estimator cannot draw, in words.
+def _fitted_to(shape: Sequence[int], name: str, values: ArrayLike) -> NDArray:
+    """Numbers, by name, broadcast to a shape; anything else is refused."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:  # ragged, or no numbers
+        raise _misfit(shape, name, repr(values)) from error
+    if array.dtype.kind not in "biuf":
+        raise _misfit(shape, name, repr(values))
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError as error:
+        raise _misfit(shape, name, f"the shape {array.shape}") from error
 
-    `sizes` are the numbers of an estimator's "sprites", "layers", "channels" and
-    "control" points, and "ground_pose" and "ground_control" of backgrounds.
-    """
-    n, n_layers, n_sprites = found.n_images, sizes["layers"], sizes["sprites"]
-    shapes = {
-        "sprite": (n, n_layers),
-        "spline": (n, n_layers, sizes["control"], 2),
-        "gain": (n, n_layers, sizes["channels"]),
-        "background_pose": (n, sizes["ground_pose"]),
-        "background_spline": (n, sizes["ground_control"], 2),
-        "palette": (n_sprites, sizes["channels"]),
-    }
-    for name, shape in shapes.items():
-        if getattr(found, name).shape != shape:
-            raise ValueError(
-                f"The decomposition has {name} of shape {getattr(found, name).shape}, "
-                f"but the estimator needs {shape}; was it fitted again since?"
-            )
-    if ((found.sprite < -1) | (found.sprite >= n_sprites)).any():
-        raise ValueError(f"sprite must lie between -1 and {n_sprites - 1}.")
-    _check_values("", {name: getattr(found, name) for name in POSE_NAMES})
-    for name in ("spline", "gain", "bias", "background_spline"):
-        _check_values("", {name: getattr(found, name)})
-    _check_values(
-        "background_pose with ",
-        dict(zip(POSE_NAMES, found.background_pose.T, strict=False)),
+
+def _misfit(shape: Sequence[int], name: str, came: str) -> ValueError:
+    return ValueError(
+        f"{name} must be a number, or numbers of the shape {tuple(shape)} or of one "
+        f"that broadcasts to it; got {came}."
     )
 
 
-def _check_values(owner: str, values: dict[str, NDArray]) -> None:
-    """Refuse values, by name, that are not finite, scales and tilts out of range."""
-    for name, each in values.items():
-        if not np.isfinite(each).all():
-            raise ValueError(f"The decomposition has {owner}{name} that is not finite.")
-        if name in SCALES and not (each > 0).all():
-            raise ValueError(
-                f"The decomposition has {owner}{name} that is not positive."
-            )
-    tilt = sum(np.abs(values.get(name, 0.0)) for name in ("tilt_x", "tilt_y"))
-    if np.any(np.asarray(tilt) >= 1):
-        raise ValueError(
-            f"The decomposition has {owner}tilt_x and tilt_y that turn a corner away; "
-            "the sum of their absolute values must be below 1."
-        )
+def _kept_type(name: str, values: NDArray, dtype: np.dtype) -> NDArray:
+    """A copy in the type of a field, which must hold the values."""
+    with np.errstate(invalid="ignore"):
+        kept = values.astype(dtype)
+    if dtype.kind == "i" and (kept != values).any():
+        raise ValueError(f"{name} must be whole numbers, got {values!r}.")
+    return kept

@@ -245,11 +245,7 @@ def _from_list(images: Any, owner: str) -> Any:
     arrays = [_from_item(image, index, owner) for index, image in enumerate(images)]
     for array in arrays:
         if array.shape != arrays[0].shape:
-            raise ValueError(
-                "X is a list of images of different sizes, first "
-                f"{arrays[0].shape} and {array.shape}; bring them to one size, for "
-                "example with sklearn_sprites.datasets.load_image_folder(size=...)."
-            )
+            raise _unlike(arrays[0].shape, array.shape)
     return np.stack(arrays)
 
 
@@ -269,6 +265,20 @@ def _from_item(image: Any, index: int, owner: str) -> NDArray:
 def _is_picture(item: Any) -> bool:
     """Whether this is a picture of Pillow's."""
     return getattr(item, "mode", None) is not None and hasattr(item, "convert")
+
+
+def _unlike(first: tuple[int, ...], other: tuple[int, ...]) -> ValueError:
+    """What to say of images in a list that differ in size, or in channels alone."""
+    if first[:2] == other[:2]:
+        what, remedy = "channels", 'convert all of them, for example to "RGB"'
+    else:
+        what = "sizes"
+        remedy = "bring them to one size, for example with "
+        remedy += "sklearn_sprites.datasets.load_image_folder(size=...)"
+    return ValueError(
+        f"X is a list of images of different {what}, first {first} and {other}; "
+        f"{remedy}."
+    )
 
 
 def _depth(item: Any) -> int:
@@ -312,7 +322,7 @@ def _flatten(X: Any, wanted: Shape | None, owner: str) -> tuple[Any, Shape | Non
 
 def _refuse_channels_first(shape: tuple[int, ...], owner: str) -> None:
     """Channels come last; what is clearly the other way round is not guessed at."""
-    if len(shape) < 4:
+    if len(shape) < 4 or 0 in shape:
         return
     _, first, middle, last = shape
     few_first = first <= MOST_COLORS < last

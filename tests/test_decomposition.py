@@ -247,14 +247,77 @@ def test_who_is_in_front_hides_the_other(fitted):
     [
         ({"sprite": 3}, "between -1 and 2"),
         ({"sprite": -2}, "between -1 and 2"),
+        ({"background": 1}, "background must lie between 0 and 0 .* got 1"),
+        ({"background": -1}, "background must lie between 0 and 0 .* got -1"),
         ({"x": np.nan}, "x that is not finite"),
         ({"gain": np.inf}, "gain that is not finite"),
+        ({"saves": np.nan}, "saves that is not finite"),
+        ({"background_gain": np.nan}, "background_gain that is not finite"),
+        ({"background_bias": -np.inf}, "background_bias that is not finite"),
+        ({"background_light": np.nan}, "background_light that is not finite"),
+        ({"gain": 1e300}, "has gain too large"),
+        ({"bias": -1e300}, "has bias too large"),
+        ({"background_gain": 1e300}, "background_gain too large"),
+        ({"background_bias": 1e300}, "background_bias too large"),
+        ({"background_light": 1e300}, "background_light too large"),
+        ({"x": 1e300}, r"x must lie between -1e\+06 and 1e\+06"),
+        ({"angle": -1e300}, "angle must lie"),
+        ({"shear": 1e38}, "shear must lie"),
+        ({"scale": 1e-300}, "scale must lie between 1e-06 and"),
         ({"scale": 0.0}, "scale that is not positive"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(fitted, change, message):
-    with pytest.raises(ValueError, match=message):
-        fitted.render(fitted.decomposition_.replace(**change))
+    found = fitted.decomposition_.replace(**change)
+    for what in ("images", "layers"):
+        with pytest.raises(ValueError, match=message):
+            fitted.render(found, what)
+
+
+def test_a_background_that_does_not_exist_is_refused():
+    model = make_decomposition(n_backgrounds=2, background="image", max_rounds=1)
+    found = model.fit(X[:8]).decomposition_
+    assert model.render(found.replace(background=1)).shape == X[:8].shape
+    for index in (2, -1):
+        message = f"background must lie between 0 and 1 .* got {index}"
+        with pytest.raises(ValueError, match=message):
+            model.render(found.replace(background=index))
+
+
+def test_the_most_extreme_edits_that_are_drawn_are_drawn_in_finite_values(fitted):
+    found = fitted.decomposition_[:2]
+    for far in (1e6, 1e-6):
+        bent = found.replace(scale=far, stretch=1e6, shear=-1e6, angle=1e6)
+        assert np.isfinite(fitted.render(bent.replace(x=1e6, y=-1e6))).all()
+    bright = found.replace(gain=1e29, bias=-1e29)
+    assert np.isfinite(fitted.render(bright)).all()
+
+
+DRAWN = {
+    "images": (16, 16, 3),
+    "instances": (16, 16),
+    "classes": (16, 16),
+    "masks": (2, 16, 16),
+    "visible": (2, 16, 16),
+    "layers": (2, 16, 16, 3),
+}
+
+
+@pytest.mark.parametrize("what", DRAWN)
+def test_no_images_are_drawn_as_empty_arrays(fitted, what):
+    found = fitted.decomposition_
+    some = fitted.render(found[:1], what)
+    for none in (found[:0], found[np.zeros(len(X), bool)]):
+        drawn = fitted.render(none, what)
+        assert drawn.shape == (0, *DRAWN[what])
+        assert drawn.dtype == some.dtype
+
+
+@pytest.mark.parametrize("other", [X, None, "images"])
+def test_what_is_no_record_is_refused_with_the_remedy(fitted, other):
+    message = r"draws a Decomposition, got .* render\(decompose\(X\)\)"
+    with pytest.raises(TypeError, match=message):
+        fitted.render(other)
 
 
 def test_records_of_other_estimators_are_refused(fitted):

@@ -5,10 +5,20 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
-from sklearn_sprites import ReconstructionDisplay, SpriteClustering, SpriteDisplay
+from sklearn_sprites import (
+    DecompositionDisplay,
+    ReconstructionDisplay,
+    SpriteClustering,
+    SpriteDisplay,
+)
+from tests import scenes
 from tests.pictures import QUICK, make_model, make_pictures
 
 DIGITS = load_digits().images[:80]
@@ -108,6 +118,89 @@ def test_a_model_of_a_data_frame_is_shown_without_a_warning(opaque):
     model = make_model(2, transformations=()).fit(frame)
     display = SpriteDisplay.from_estimator(model, frame)
     assert display.counts.sum() == 80
+
+
+KINDS = {
+    SpriteDisplay: "opaque",
+    ReconstructionDisplay: "opaque",
+    DecompositionDisplay: "decomposed",
+}
+
+
+@pytest.fixture(scope="module")
+def decomposed():
+    return scenes.make_decomposition(max_rounds=1).fit(scenes.make_scenes(12)[0])
+
+
+def shown(display):
+    """All pictures of a display, one after another."""
+    parts = getattr(display, "panels", getattr(display, "columns", None))
+    parts = display.rows if parts is None else parts
+    return np.concatenate(
+        [np.ravel(each) for rows in parts.values() for each in rows], axis=None
+    )
+
+
+def small_bytes(model, n=12):
+    """Images of few levels, which any type of number holds exactly."""
+    draws = np.random.default_rng(0)
+    levels = draws.integers(0, 16, (n, *model.image_shape_)).astype(np.uint8)
+    return levels[..., 0] if levels.shape[-1] == 1 else levels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_are_shown_like_arrays(kind, request):
+    model = request.getfixturevalue(KINDS[kind])
+    X = small_bytes(model).astype(np.float32)
+    expected = shown(kind.from_estimator(model, X))
+    for tensor in (
+        torch.from_numpy(X.copy()).requires_grad_(),
+        torch.from_numpy(X).bfloat16(),
+    ):
+        drawn = shown(kind.from_estimator(model, tensor))
+        assert np.array_equal(drawn, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pillow_images_with_a_palette_are_shown_in_their_colors(kind):
+    X = 17 * np.random.default_rng(0).integers(0, 16, (12, 16, 16, 3)).astype(np.uint8)
+    pictures = [Image.fromarray(x).convert("P") for x in X]
+    colors = np.stack([np.asarray(each.convert("RGB")) for each in pictures])
+    make = scenes.make_decomposition if kind is DecompositionDisplay else make_model
+    quick = {"max_rounds": 1} if kind is DecompositionDisplay else QUICK
+    model = make(2, **quick).fit(pictures)
+    expected = shown(kind.from_estimator(model, colors))
+    assert np.array_equal(shown(kind.from_estimator(model, pictures)), expected)
+
+
+@pytest.mark.filterwarnings("error:X does not have valid feature names")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_are_shown_without_a_warning(kind, library, request):
+    frame = pytest.importorskip(library).DataFrame
+    model = request.getfixturevalue(KINDS[kind])
+    flat = small_bytes(model).reshape(12, -1)
+    X = frame({f"p{i}": flat[:, i] for i in range(flat.shape[1])})
+    named = clone(model).set_params(image_shape=model.image_shape_).fit(X)
+    assert len(shown(kind.from_estimator(named, X))) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_images_cannot_be_shown(kind, request):
+    model = request.getfixturevalue(KINDS[kind])
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        kind.from_estimator(model, small_bytes(model)[:0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_estimators_of_another_class_are_refused_by_name(kind, request):
+    expected = "Layered" if kind is DecompositionDisplay else "SpriteClustering"
+    other = "opaque" if kind is DecompositionDisplay else "decomposed"
+    X = DIGITS.reshape(80, -1)
+    for model in (KMeans(2, n_init=1).fit(X), request.getfixturevalue(other), None):
+        message = f"must be a fitted {expected}.* class {type(model).__name__}"
+        with pytest.raises(TypeError, match=message):
+            kind.from_estimator(model, X)
 
 
 def test_reconstruction_display_compares(opaque):

@@ -85,10 +85,14 @@ def test_i3_no_images(shape):
         make_model(**KMEANS).fit(np.empty(shape))
 
 
-@pytest.mark.parametrize("shape", [(5, 0), (5, 0, 28), (5, 28, 28, 0)])
-def test_i4_no_pixels(shape):
-    with pytest.raises(ValueError, match=r"0 feature\(s\)"):
-        make_model(**KMEANS).fit(np.empty(shape))
+@pytest.mark.parametrize(
+    "shape",
+    [(5, 0), (5, 0, 28), (5, 28, 28, 0), (5, 0, 8, 8), (5, 3, 0, 8), (5, 8, 0, 0)],
+)
+def test_i4_no_pixels(shape, fitted):
+    for call in (make_model(**KMEANS).fit, fitted.predict):
+        with pytest.raises(ValueError, match=r"0 feature\(s\)"):
+            call(np.empty(shape))
 
 
 @pytest.mark.parametrize("params", [KMEANS, QUICK])
@@ -435,6 +439,21 @@ def test_i24_files_opened_lazily(pictures):
 )
 def test_i24_images_of_different_sizes_name_the_remedy(images):
     message = r"\(6, 8\) and \(7, 5\).*load_image_folder\(size="
+    with pytest.raises(ValueError, match=message):
+        make_model(1).fit(images)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [Image.new("L", (8, 6)), Image.new("RGB", (8, 6))],
+        [Image.new("RGBA", (8, 6)), Image.new("RGB", (8, 6))],
+        [np.zeros((6, 8)), np.zeros((6, 8, 3))],
+    ],
+    ids=["gray-and-color", "alpha", "arrays"],
+)
+def test_i24_images_of_different_channels_name_the_remedy(images):
+    message = r'different channels, first \(6, 8.*convert all of them, .* "RGB"'
     with pytest.raises(ValueError, match=message):
         make_model(1).fit(images)
 

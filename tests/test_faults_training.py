@@ -530,6 +530,12 @@ def test_p_batches_larger_than_the_data(pictures):
     assert_all_finite(model)
 
 
+def test_p_a_class_of_modules_is_no_encoder(pictures):
+    message = "'encoder' parameter .* the class Linear; give an instance, Linear"
+    with pytest.raises(ValueError, match=message):
+        make_model(**QUICK, encoder=torch.nn.Linear).fit(pictures)
+
+
 @quiet
 def test_a_users_module_is_an_encoder_and_is_not_changed(pictures):
     module = torch.nn.Sequential(

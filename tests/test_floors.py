@@ -44,6 +44,7 @@ FLOORS = {
     "_papers": 5,
     "_publishing": 5,
     "_restarts": 5,
+    "_scene_checks": 5,
     "_scene_description": 5,
     "_scene_publishing": 5,
     "_scene_restarts": 5,

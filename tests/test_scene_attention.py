@@ -74,6 +74,15 @@ def test_a_pickle_holds_no_torch_and_predicts_the_same_bits(fitted):
     np.testing.assert_array_equal(model.transform(images), fitted.transform(images))
 
 
+def test_the_order_of_each_pair_of_layers_may_be_predicted():
+    model = make_decomposition(**QUICK, order="predict").fit(X)
+    assert any("order" in name for name in model._arrays)
+    found = model.decompose(X)
+    over = found.over[found.shown.all(axis=1)]
+    assert len(over)
+    assert (over[:, 0, 1] != over[:, 1, 0]).all()
+
+
 def test_steps_lower_the_loss():
     settings = Attention(n_features=16, batch_size=12, reassignment=None)
     model = make_decomposition(localizer=settings, max_rounds=25).fit(X)

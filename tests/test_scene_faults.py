@@ -415,6 +415,25 @@ def test_r22_warm_start_continues():
 
 
 @quiet
+def test_r22_warm_start_ignores_init_and_n_init():
+    params = {**QUICK, "warm_start": True}
+    plain, other = (make_decomposition(**params).fit(X) for _ in range(2))
+    other.set_params(init=np.zeros((3, 7, 7, 3)), n_init=3).fit(X)
+    assert_same_scenes(other, plain.fit(X))
+    assert len(other.restarts_["loss"]) == 1
+
+
+@quiet
+def test_kinds_of_backgrounds_change_nothing_where_there_are_none():
+    plain, *others = (
+        make_decomposition(**QUICK, background=kind).fit(X)
+        for kind in ("auto", "flat", "image", "gain")
+    )
+    for other in others:
+        assert_same_scenes(other, plain)
+
+
+@quiet
 @pytest.mark.parametrize(
     ("name", "value"),
     [("n_sprites", 4), ("n_layers", 1), ("sprite_size", 8), ("color", "flat")],

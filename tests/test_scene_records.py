@@ -1,5 +1,6 @@
 """Records of scenes and edits of them; no estimator is needed."""
 
+import re
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -120,6 +121,52 @@ def test_a_swapped_sprite_keeps_the_color_of_the_layer():
 def test_sprites_that_are_none_are_refused(sprite):
     with pytest.raises(ValueError, match="from 0 to 3"):
         make_record().swap_sprite(0, sprite)
+
+
+WRONG = {  # an edit with values of a shape, and what it names
+    "dx": (lambda found, values: found.move(0, dx=values), (2, 3)),
+    "dy": (lambda found, values: found.move(0, dy=values), (2, 3)),
+    "factor": (lambda found, values: found.resize(0, values), (2, 3)),
+    "angle": (lambda found, values: found.turn(0, values), (2, 3)),
+    "stretch": (lambda found, values: found.deform(0, values), (2, 3)),
+    "shear": (lambda found, values: found.deform(0, shear=values), (2, 3)),
+    "color": (lambda found, values: found.recolor(0, values), (2, 3, 1)),
+    "sprite": (lambda found, values: found.swap_sprite(0, values), (2, 3)),
+    "x": (lambda found, values: found.replace(x=values), (2, 3)),
+    "over": (lambda found, values: found.replace(over=values), (2, 3, 3)),
+    "error": (lambda found, values: found.replace(error=values), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize(
+    ("values", "came"),
+    [
+        (np.ones(5, int), r"got the shape \(5,\)"),
+        (np.ones((4, 2, 3, 3), int), r"got the shape \(4, 2, 3, 3\)"),
+        ("left", "got 'left'"),
+        ([[1], [2, 3]], r"got \[\[1\], \[2, 3\]\]"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_by_name(name, values, came):
+    edit, shape = WRONG[name]
+    message = rf"^{name} must be .* shape {re.escape(str(shape))} .*{came}"
+    with pytest.raises(ValueError, match=message):
+        edit(make_record(), values)
+
+
+def test_indices_are_replaced_by_whole_numbers():
+    assert make_record().replace(sprite=[1.0, 2.0, -1.0]).sprite.dtype == np.int64
+    for value in (0.5, np.nan):
+        with pytest.raises(ValueError, match="sprite must be whole numbers"):
+            make_record().replace(sprite=value)
+
+
+def test_editing_no_layers_changes_nothing():
+    found = make_record()
+    for edit in EDITS.values():
+        assert_same_layers(edit(found, []), found)
+    assert (found.keep([]).sprite == -1).all()
 
 
 def test_order_is_turned_around_by_pairs():

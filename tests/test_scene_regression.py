@@ -226,7 +226,8 @@ def test_exhaustive_selection_is_no_worse():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"order": "predict"}, "order='predict' needs a network"),
+        ({"order": "predict"}, "order='predict' needs .*'regression' or 'attention'"),
+        ({"order": "predict", "localizer": "distilled"}, "needs a network that is tra"),
         (
             {"background_transformations": ("affine",), "n_backgrounds": 1},
             "'affine'.* needs a network that is trained by gradient",

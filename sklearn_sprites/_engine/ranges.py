@@ -54,7 +54,24 @@ class Names:
 
     def __str__(self) -> str:
         """What is expected."""
-        return f"one of {', '.join(map(repr, self.valid))}"
+        names = ", ".join(map(repr, self.valid))
+        return names if len(self.valid) == 1 else f"one of {names}"
+
+
+@dataclass(frozen=True)
+class Either:
+    """Values of one of two ranges."""
+
+    one: "Range"
+    other: "Range"
+
+    def __contains__(self, value: object) -> bool:
+        """Whether a value is one of these."""
+        return value in self.one or value in self.other
+
+    def __str__(self) -> str:
+        """What is expected."""
+        return f"{self.one}, or {self.other}"
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,7 @@ class Kind:
         return "True or False" if self.of is bool else f"a {self.of.__name__}"
 
 
-Range = Numbers | Names | OrNone | Several | Kind
+Range = Numbers | Names | Either | OrNone | Several | Kind
 
 COUNT = Numbers(1, whole=True)
 COUNT_OR_ZERO = Numbers(0, whole=True)

@@ -8,8 +8,10 @@ from sklearn_sprites._engine.ranges import (
     COUNT_OR_ZERO,
     NOT_NEGATIVE,
     POSITIVE,
+    Either,
     Kind,
     Names,
+    Numbers,
     OrNone,
     Several,
     refuse,
@@ -116,6 +118,7 @@ class Regression:
                 "encoder": Names(("small", "resnet20", "resnet32", "resnet18")),
                 "pool": COUNT,
                 "color": Names(("solve", "predict")),
+                "background": OrNone(Either(Numbers(), Names(("mean",)))),
                 "per_sprite": Kind(bool),
                 "joins": OrNone(COUNT_OR_ZERO),
                 "first_scale": POSITIVE,
@@ -136,10 +139,6 @@ class Regression:
             raise ValueError(
                 "selection='exhaustive' tries all combinations in predicted colors; "
                 "use color='predict', or selection='greedy'."
-            )
-        if isinstance(self.background, str) and self.background != "mean":
-            raise ValueError(
-                f"background={self.background!r} is neither a number, 'mean' nor None."
             )
 
     def to_dict(self) -> dict[str, Any]:

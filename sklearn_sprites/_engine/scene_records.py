@@ -153,6 +153,13 @@ class Rendered:
     masks: NDArray
     visible: NDArray
 
+    @classmethod
+    def of_none(cls, spec: SceneSpec) -> "Rendered":
+        """What no record looks like: arrays of no images."""
+        size = (spec.height, spec.width)
+        masks = np.zeros((0, spec.n_layers, *size), np.float32)
+        return cls(np.zeros((0, spec.channels, *size), np.float32), masks, masks)
+
 
 @dataclass(frozen=True)
 class RoundInfo:

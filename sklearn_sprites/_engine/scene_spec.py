@@ -131,6 +131,7 @@ class SceneSpec:
             "layers": self.n_layers,
             "channels": self.channels,
             "control": self.n_control,
+            "backgrounds": self.n_backgrounds,
             "ground_pose": ground.pose_size if self.moves_ground else 0,
             "ground_control": ground.n_control if self.moves_ground else 0,
         }

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def load_image_folder(
     given = {"fit": fit, "mode": mode, "frames": frames, "on_error": on_error}
     _check_choices(given)
     reading = _Reading(
-        _as_size(size), fit, _as_color(background), frames, int(max_pixels)
+        _as_size(size), fit, _as_color(background), frames, _as_limit(max_pixels)
     )
     root, report = Path(path), _Report(on_error)
     files = sorted(_find(root, follow_symlinks, report))
@@ -199,10 +200,8 @@ def _check_choices(given: dict[str, str]) -> None:
 def _as_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
-    if len(pair) != 2 or not all(
-        isinstance(side, int | np.integer) and side > 0 for side in pair
-    ):
+    pair = size if isinstance(size, tuple | list | np.ndarray) else (size, size)
+    if len(pair) != 2 or not all(_is_whole(side, 1) for side in pair):
         raise ValueError(
             f"size must be a positive integer, (height, width) or None, got {size!r}."
         )
@@ -213,14 +212,40 @@ def _as_color(background: Any) -> tuple[int, int, int] | None:
     if background is None:
         return None
     if isinstance(background, str):
-        return ImageColor.getrgb(background)[:3]
-    color = tuple(background)
-    if len(color) != 3 or not all(value in range(256) for value in color):
+        return _named_color(background)
+    is_color = isinstance(background, tuple | list | np.ndarray)
+    if not (
+        is_color
+        and len(background) == 3
+        and all(_is_whole(value, 0, 255) for value in background)
+    ):
         raise ValueError(
             "background must be a color name, three integers from 0 to 255 or None, "
             f"got {background!r}."
         )
-    return color
+    red, green, blue = (int(value) for value in background)
+    return red, green, blue
+
+
+def _named_color(name: str) -> tuple[int, int, int]:
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError as error:
+        raise ValueError(
+            f"background={name!r} is no color that Pillow knows: {error}."
+        ) from error
+
+
+def _as_limit(max_pixels: Any) -> int:
+    if not _is_whole(max_pixels, 1):
+        raise ValueError(f"max_pixels must be a positive integer, got {max_pixels!r}.")
+    return int(max_pixels)
+
+
+def _is_whole(value: Any, least: int, most: float = np.inf) -> bool:
+    """Whether a value is an integer in a range; booleans are none."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_integer and least <= value <= most
 
 
 def _find(root: Path, follow: bool, report: _Report) -> Iterator[str]:

@@ -5,26 +5,40 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_sprites._validation import check_images
 
 CHECKERS = (0.75, 0.9)  # behind transparent sprites
 PANEL_INCHES = 0.62  # side of one picture
 
 
-def as_images(X: Any, image_shape: tuple[int, int, int]) -> NDArray:
-    """Images in any accepted form -> (n, H, W, C), in the user's units."""
-    images = np.asarray(X)
-    return images.reshape(len(images), *image_shape)
+def as_images(X: Any, estimator: Any, kind: type) -> NDArray:
+    """Images as a fitted estimator takes them -> (n, H, W, C), in the user's units."""
+    if not isinstance(estimator, kind):
+        raise TypeError(
+            f"estimator must be a fitted {kind.__name__}, got an object of the class "
+            f"{type(estimator).__name__}."
+        )
+    check_is_fitted(estimator)
+    images = check_images(estimator, X, fitted=estimator.image_shape_)
+    return images.flat.reshape(-1, *images.shape)
 
 
-def apply(function: Any, images: NDArray, rows: NDArray) -> NDArray:
-    """A method of an estimator on some images -> (n, H, W, C)."""
-    chosen = images[rows]
-    if len(chosen) == 0:
-        return chosen
+def call(method: Any, images: NDArray) -> Any:
+    """What a method of an estimator makes of images (n, H, W, C) of `as_images`."""
     with warnings.catch_warnings():
         # An estimator that was fitted on a data frame misses the names of its columns.
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        result = np.asarray(function(chosen.reshape(len(chosen), -1)))
+        return method(images.reshape(len(images), -1))
+
+
+def apply(method: Any, images: NDArray, rows: NDArray) -> NDArray:
+    """What a method makes of some of the images, as images (n, H, W, C)."""
+    chosen = images[rows]
+    if len(chosen) == 0:
+        return chosen
+    result = np.asarray(call(method, chosen))
     return result.reshape(*chosen.shape[:3], -1)
 
 

@@ -4,11 +4,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_sprites._clustering import SpriteClustering
 from sklearn_sprites.display._panels import (
     apply,
     as_images,
+    call,
     draw_columns,
     label_rows,
     mosaic_of,
@@ -91,10 +92,16 @@ class SpriteDisplay:
         -------
         display : SpriteDisplay
             Call its :meth:`plot`.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is of another class.
+        ValueError
+            If X holds no images, or none that the estimator accepts.
         """
-        check_is_fitted(estimator)
-        images = as_images(X, estimator.image_shape_)
-        distances = np.asarray(estimator.transform(X))
+        images = as_images(X, estimator, SpriteClustering)
+        distances = np.asarray(call(estimator.transform, images))
         labels = distances.argmin(axis=1)
         own = distances[np.arange(len(labels)), labels]
         n_sprites = min(len(estimator.sprites_), max_sprites)
@@ -200,9 +207,15 @@ class ReconstructionDisplay:
         -------
         display : ReconstructionDisplay
             Call its :meth:`plot`.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is of another class.
+        ValueError
+            If X holds no images, or none that the estimator accepts.
         """
-        check_is_fitted(estimator)
-        images = as_images(X, estimator.image_shape_)
+        images = as_images(X, estimator, SpriteClustering)
         to_unit = unit_scale(images)
         first = np.arange(min(n_images, len(images)))
         shown = to_unit(images[first])

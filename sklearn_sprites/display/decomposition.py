@@ -5,11 +5,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_sprites._decomposition import LayeredSpriteDecomposition
 from sklearn_sprites.display._panels import (
     PANEL_INCHES,
     as_images,
+    call,
     checkers,
     mosaic_of,
     over_checkers,
@@ -100,11 +101,17 @@ class DecompositionDisplay:
         -------
         display : DecompositionDisplay
             Call its :meth:`plot`.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is of another class.
+        ValueError
+            If X holds no images, or none that the estimator accepts.
         """
-        check_is_fitted(estimator)
-        images = as_images(X, estimator.image_shape_)[:n_images]
+        images = as_images(X, estimator, LayeredSpriteDecomposition)[:n_images]
         to_unit = unit_scale(images)
-        found = estimator.decompose(images.reshape(len(images), -1))
+        found = call(estimator.decompose, images)
         instances = estimator.render(found, "instances")
         classes = estimator.render(found, "classes")
         n_labels = max(len(estimator.sprites_), found.sprite.shape[1]) + 1

@@ -410,14 +410,32 @@ def test_g12_images_in_the_folder_itself_have_no_labels(tmp_path):
     [
         ({"size": 0}, "size must be a positive integer"),
         ({"size": (3, 4, 5)}, "size must be a positive integer"),
+        ({"size": 2.0}, r"size must be a positive integer.* got 2\.0"),
+        ({"size": True}, "size must be a positive integer.* got True"),
+        ({"size": "ab"}, "size must be a positive integer.* got 'ab'"),
         ({"fit": "pad"}, r"fit must be one of \('stretch', 'crop'\), got 'pad'"),
         ({"mode": "CMYK"}, "mode must be one of"),
         ({"frames": 2}, "frames must be one of"),
         ({"on_error": "skip"}, "on_error must be one of"),
         ({"background": (1, 2)}, "background must be a color name"),
-        ({"background": "nocolor"}, "unknown color specifier"),
+        ({"background": 5}, "background must be a color name.* got 5"),
+        ({"background": (1, 2, True)}, "background must be a color name"),
+        ({"background": (1, 2, 256)}, "background must be a color name"),
+        ({"background": "nocolor"}, "background='nocolor'.*unknown color specifier"),
+        ({"max_pixels": "a"}, "max_pixels must be a positive integer, got 'a'"),
+        ({"max_pixels": None}, "max_pixels must be a positive integer, got None"),
+        ({"max_pixels": -5}, "max_pixels must be a positive integer, got -5"),
+        ({"max_pixels": 2.5}, r"max_pixels must be a positive integer, got 2\.5"),
     ],
 )
 def test_parameters_are_checked(tmp_path, arguments, message):
+    save(COLOR, tmp_path / "image.png")
     with pytest.raises(ValueError, match=message):
         load_image_folder(tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("size", [[3, 4], np.array([3, 4]), (np.int64(3), 4)])
+def test_sizes_and_colors_may_be_lists_and_arrays(tmp_path, size):
+    save(COLOR, tmp_path / "image.png")
+    data = load_image_folder(tmp_path, size=size, background=np.array([1, 2, 3]))
+    assert data.images.shape == (1, 3, 4, 3)

@@ -23,6 +23,7 @@ from sklearn_sprites._engine.ranges import (
     COUNT,
     POSITIVE,
     SHARE,
+    Either,
     Kind,
     Names,
     Numbers,
@@ -78,7 +79,7 @@ BAD = {
         "encoder": ("resnet50", None),
         "pool": COUNTS,
         "color": ("gain", None),
-        "background": ("median",),
+        "background": ("median", np.nan, np.inf, [1], (0.5,), True),
         "per_sprite": FLAGS,
         "joins": (-1, 0.5),
         "first_scale": RATES,
@@ -137,6 +138,10 @@ def test_what_is_expected_is_told():
         Attention(features="large")
     with pytest.raises(ValueError, match="at least 0, at most 1"):
         Swap(until=7)
+    with pytest.raises(ValueError, match="expects a number, or 'mean', or None"):
+        Regression(background=True)
+    assert Regression(background="mean").background == "mean"
+    assert Regression(background=np.float32(0.5)).background == 0.5
     assert Swap(every=np.int64(3), until=np.float32(0.5)).every == 3
     assert 10**400 in COUNT  # larger than any float
 
@@ -149,7 +154,9 @@ def test_ranges_are_what_their_words_say(value):
     assert (value in POSITIVE) == bool(finite and value > 0)
     assert (value in SHARE) == bool(number and 0 <= value <= 1)
     assert (value in Numbers()) == bool(finite)
+    name = value in ("a", "b")
+    assert (value in Either(SHARE, Names(("a", "b")))) == (value in SHARE or name)
     assert (value in OrNone(SHARE)) == (value is None or value in SHARE)
     assert (value in Kind(bool)) == isinstance(value, bool)
-    assert (value in Names(("a", "b"))) == (value in ("a", "b"))
+    assert (value in Names(("a", "b"))) == name
     assert ((value, 0.5) in Several(SHARE)) == (value in SHARE)
