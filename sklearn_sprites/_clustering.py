@@ -118,8 +118,13 @@ class SpriteClustering(
         it is copied.
     curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"}, \
             Milestones or tuple of tuples of str, default="one_by_one"
-        In which stages transformations are switched on; a tuple lists for every stage
-        the transformations that are active in it, :class:`Milestones` when each joins.
+        In which stages transformations are switched on. The named ones begin without
+        any, or with colors alone, but skip that where sprites come aligned, as from
+        ``init="align"``; some of them are then the same. A tuple lists for every stage
+        the transformations, of sprites and backgrounds, that are active in it; stages
+        are trained as they are listed, the first ones giving way where `max_epochs` is
+        small, and the last one must name all transformations, as all are used to
+        predict. :class:`Milestones` says when each joins.
     reassignment : {"swap", "clone"}, Swap, ClonePerturb or None, default="swap"
         What happens to sprites that explain little: see :class:`Swap` and
         :class:`ClonePerturb`.
@@ -137,8 +142,9 @@ class SpriteClustering(
     learning_rate : float, default=1e-3
         Step size of the optimizer, Adam.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit, with its scaling of values, instead of
-        starting again. Network and image size must be the same.
+        Whether `fit` goes on from the last fit, with its scaling of values and the last
+        stage of `curriculum`, instead of starting again. Network and image size must be
+        the same.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``, or ``"auto"`` for CUDA where there
         is some. Not part of the state: a model can be fitted on one device and predict

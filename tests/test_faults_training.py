@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import redirect_stdout
+from itertools import groupby
 from pathlib import Path
 
 import joblib
@@ -462,10 +464,75 @@ def test_p_unknown_transformations_list_the_valid_ones(pictures, name):
         SpriteClustering(3, **params).fit(pictures)
 
 
-def test_p_stages_with_transformations_that_the_model_lacks(pictures):
-    model = make_model(transformations=("affine",), curriculum=[("rotation",)])
-    with pytest.raises(ValueError, match=r"curriculum=.*'rotation'.*\('affine',\)"):
+@pytest.mark.parametrize("curriculum", [(), [], (1, 2), ("affine",), ((1,),), ({},)])
+def test_p_curricula_that_are_no_lists_of_stages(pictures, curriculum):
+    model = make_model(transformations=("affine",), curriculum=curriculum)
+    message = (
+        f"curriculum={re.escape(repr(curriculum))} should list one stage or more, each "
+        r".* tuple of names of transformations; use curriculum=\(\('affine',\),\) for"
+    )
+    with pytest.raises(ValueError, match=message):
         model.fit(pictures)
+
+
+@pytest.mark.parametrize("has", [("affine",), ()])
+@pytest.mark.parametrize("name", ["rotation", "bogus"])
+def test_p_stages_with_transformations_that_the_model_lacks(pictures, has, name):
+    model = make_model(transformations=has, curriculum=[(name,)])
+    message = rf"curriculum=.*'{name}'.* transformations={re.escape(repr(has))}"
+    with pytest.raises(ValueError, match=message):
+        model.fit(pictures)
+
+
+def test_p_stages_of_images_too_small_to_be_transformed_name_what_exists(pictures):
+    model = make_model(curriculum=[("affine",)]).fit(pictures[:, :2, :2])
+    assert model.transformation_params_ == {}
+    with pytest.raises(ValueError, match=r"contains 'bogus'.*valid names are identity"):
+        model.set_params(curriculum=[("bogus",)]).fit(pictures[:, :2, :2])
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "missing"),
+    [
+        (((),), "'color', 'affine'"),
+        ([("color", "affine"), ["color"]], "'affine'"),
+        ((("affine", "identity"),), "'color'"),
+    ],
+)
+def test_p_stages_that_end_without_what_is_used_to_predict(
+    pictures, curriculum, missing
+):
+    model = make_model(transformations=("color", "affine"), curriculum=curriculum)
+    message = rf"ends without {missing}, .* let \('color', 'affine'\) be the last stage"
+    with pytest.raises(ValueError, match=message):
+        model.fit(pictures)
+
+
+def test_p_stages_that_end_without_what_is_done_to_backgrounds(pictures):
+    model = make_model(
+        n_backgrounds=1,
+        transformations=("affine",),
+        background_transformations=("color",),
+        curriculum=(("affine",),),
+    )
+    with pytest.raises(ValueError, match="ends without 'color'"):
+        model.fit(pictures)
+
+
+@quiet
+def test_every_stage_of_a_list_is_trained(pictures, capsys):
+    stages = ((), ("color",), ("affine", "color"), (), ("color", "affine"))
+    model = make_model(
+        transformations=("color", "affine"),
+        curriculum=stages,
+        max_epochs=16,
+        tol=0,
+        verbose=1,
+    ).fit(pictures)
+    told = re.findall(r"\((.*)\): loss", capsys.readouterr().out)
+    names = ["identity", "color", "affine+color", "identity", "color+affine", "settle"]
+    assert [name for name, _ in groupby(told)] == names
+    assert len(told) == model.n_iter_
 
 
 @pytest.mark.parametrize(
