@@ -34,7 +34,7 @@ from sklearn_sprites._engine.settings import (
     Swap,
     TrainingSettings,
 )
-from sklearn_sprites._engine.spec import ENCODERS, ModelSpec
+from sklearn_sprites._engine.spec import ENCODERS, SMALLEST_SIDE, ModelSpec
 from sklearn_sprites._papers import CLUSTERING, configuration
 from sklearn_sprites._publishing import (
     channels_last,
@@ -87,7 +87,8 @@ class SpriteClustering(
     n_clusters : int, default=8
         Number of sprites.
     n_backgrounds : int, default=0
-        Number of backgrounds to choose from behind the sprites. 0: sprites are opaque.
+        Number of backgrounds to choose from behind the sprites. 0: sprites are opaque,
+        as they always are in images with a side below 4 pixels.
     transformations : "auto" or tuple of str, default="auto"
         How a sprite may be transformed, in the order of application. The names are in
         the table below. ``"auto"`` goes by the size and the channels of the images;
@@ -571,9 +572,16 @@ class SpriteClustering(
         """
         batch, _ = self._batch(X)
         if self._spec["n_backgrounds"] == 0:
+            height, width, _ = self.image_shape_
+            remedy = f"fit {type(self).__name__} with n_backgrounds=1 or more"
+            if min(height, width) < SMALLEST_SIDE:
+                remedy = (
+                    f"images of {height} x {width} pixels are always clustered without "
+                    f"one, so {remedy} on images of {SMALLEST_SIDE} x {SMALLEST_SIDE} "
+                    "pixels or more"
+                )
             raise ValueError(
-                "segment needs a background to separate sprites from; fit "
-                f"{type(self).__name__} with n_backgrounds=1 or more."
+                f"segment needs a background to separate sprites from; {remedy}."
             )
         return self._model().segment(batch)
 

@@ -13,6 +13,7 @@ from sklearn_sprites._engine.spec import (
     TRANSFORMATIONS,
     ModelSpec,
     auto_transformations,
+    refuse_unknown,
 )
 from sklearn_sprites._validation import Scaling, Shape
 
@@ -27,8 +28,12 @@ def resolve_layers(
 
     `"auto"` goes by the size and channels of the images. Where a side is below
     `SMALLEST_SIDE` pixels there is no picture, only numbers: nothing is transformed
-    and nothing lies behind.
+    and nothing lies behind; names that do not exist are refused all the same.
     """
+    given = {"transformations": sprites, "background_transformations": backgrounds}
+    for owner, names in given.items():
+        if not isinstance(names, str):
+            refuse_unknown(owner, tuple(names))
     height, width, channels = shape
     if min(height, width) < SMALLEST_SIDE:
         return 0, (), ()

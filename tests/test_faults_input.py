@@ -596,6 +596,14 @@ def test_s10_tiny_images_are_clustered_without_warps(size):
     assert model.transformation_params_ == {}
     assert model.backgrounds_.shape == (0, *size, 1)
     np.testing.assert_array_equal(model.predict(X), model.labels_)
+    too_small = f"images of {size[0]} x {size[1]} pixels are always clustered without"
+    with pytest.raises(ValueError, match=f"{too_small} one, .* of 4 x 4 pixels"):
+        model.segment(X)
+
+
+def test_nothing_is_segmented_where_a_background_was_not_asked_for(fitted, pictures):
+    with pytest.raises(ValueError, match=r"sprites from; fit .* n_backgrounds=1 or"):
+        fitted.segment(pictures)
 
 
 @quiet

@@ -464,6 +464,18 @@ def test_p_unknown_transformations_list_the_valid_ones(pictures, name):
         SpriteClustering(3, **params).fit(pictures)
 
 
+@pytest.mark.parametrize("n_backgrounds", [0, 1])
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+def test_p_unknown_transformations_are_refused_where_none_is_used(
+    pictures, name, n_backgrounds
+):
+    params = {name: ("twist",), "n_backgrounds": n_backgrounds}
+    message = rf"{name}=\('twist',\) contains 'twist'; valid names are"
+    for images in (pictures, pictures[:, :3]):
+        with pytest.raises(ValueError, match=message):
+            make_model(**params).fit(images)
+
+
 @pytest.mark.parametrize("curriculum", [(), [], (1, 2), ("affine",), ((1,),), ({},)])
 def test_p_curricula_that_are_no_lists_of_stages(pictures, curriculum):
     model = make_model(transformations=("affine",), curriculum=curriculum)

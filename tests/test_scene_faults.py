@@ -298,6 +298,14 @@ def test_p_unknown_transformations_list_the_valid_ones():
         make_decomposition(transformations=("spline",)).fit(X)
 
 
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+def test_p_unknown_transformations_are_refused_where_none_is_used(name):
+    message = rf"{name}=\('spline',\) contains 'spline'; valid names"
+    for images in (X, X[:, :3]):
+        with pytest.raises(ValueError, match=message):
+            make_decomposition(**{name: ("spline",)}, sprite_size=2).fit(images)
+
+
 @pytest.mark.parametrize("localizer", ["regression", "attention", "distilled"])
 def test_p_biases_without_search_are_refused(localizer):
     message = f"color='gain_bias' .* localizer='{localizer}' .* use localizer='search'"

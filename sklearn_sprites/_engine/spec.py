@@ -38,12 +38,7 @@ class ModelSpec:
         """Drop identities; refuse names that do not exist."""
         for field in ("transformations", "background_transformations"):
             names = getattr(self, field)
-            unknown = [name for name in names if name not in TRANSFORMATIONS]
-            if unknown:
-                raise ValueError(
-                    f"{field}={names!r} contains {unknown[0]!r}; valid names are "
-                    f"{', '.join(TRANSFORMATIONS)}."
-                )
+            refuse_unknown(field, names)
             kept = tuple(name for name in names if name != "identity")
             object.__setattr__(self, field, kept)
 
@@ -73,6 +68,16 @@ class ModelSpec:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**frozen)
+
+
+def refuse_unknown(owner: str, names: tuple[str, ...]) -> None:
+    """Raise ValueError for the first of the names that does not exist."""
+    unknown = [name for name in names if name not in TRANSFORMATIONS]
+    if unknown:
+        raise ValueError(
+            f"{owner}={names!r} contains {unknown[0]!r}; valid names are "
+            f"{', '.join(TRANSFORMATIONS)}."
+        )
 
 
 def parameter_count(name: str, channels: int) -> int:
