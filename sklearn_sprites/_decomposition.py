@@ -157,7 +157,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit, with its scaling of values, instead of
-        starting again. Sprites, layers and image size must be the same.
+        starting again. Sprites, layers and image size must be the same. Where
+        `localizer` asks for another network, or for search, sprites and backgrounds go
+        on, and the network starts anew.
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
         square stands for gray square images, three times a square for RGB, and

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sklearn_sprites import Search
+from sklearn_sprites import Attention, Distilled, Regression, Search
 from sklearn_sprites._validation import InvalidParameterError
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
 from tests.pictures import assert_all_finite
 from tests.scenes import (
+    BRIEF,
     QUICK,
     SETTLED,
     assert_same_scenes,
@@ -415,11 +416,59 @@ def test_restarts_are_compared_by_the_objective():
 
 @quiet
 def test_r22_warm_start_continues():
+    fresh = make_decomposition(max_rounds=1).fit(X)
     model = make_decomposition(max_rounds=2).fit(X)
-    first = model.decomposition_.error.sum()
-    model.set_params(warm_start=True, max_rounds=4).fit(X)
-    assert model.decomposition_.error.sum() < 1.2 * first
+    first = model.inertia_
+    model.set_params(warm_start=True, max_rounds=1).fit(X)
+    assert model.n_iter_ == 1
+    assert model.inertia_ < 1.1 * first
+    assert model.inertia_ < 0.6 * fresh.inertia_
     assert_sound(model, X)
+
+
+ATTENTION = Attention(n_features=8, batch_size=12)
+REGRESSION = Regression(batch_size=12)
+PREDICTED = Regression(color="predict", batch_size=12)
+NETWORKS = {
+    "search to attention": (BRIEF, ATTENTION),
+    "attention to regression": (ATTENTION, REGRESSION),
+    "regression to predicted colors": (REGRESSION, PREDICTED),
+    "predicted colors to attention": (PREDICTED, ATTENTION),
+    "another encoder": (REGRESSION, Regression(encoder="resnet20", batch_size=12)),
+    "sprites' own poses": (REGRESSION, Regression(per_sprite=True, batch_size=12)),
+    "more features": (ATTENTION, Attention(n_features=16, batch_size=12)),
+}
+
+
+@quiet
+@pytest.mark.parametrize("background", [None, "flat", "image"])
+@pytest.mark.parametrize("pair", NETWORKS.values(), ids=list(NETWORKS))
+def test_r22_warm_start_keeps_sprites_and_background_for_another_network(
+    pair, background
+):
+    """Sprites are frozen in the first epoch of a network that starts anew."""
+    images = X[:24] if background is None else X[:24].clip(0.25)
+    ground = {"n_backgrounds": 1, "background": background} if background else {}
+    init = np.random.default_rng(0).uniform(size=(3, 7, 7, 4))
+    params = {"max_rounds": 1, "color": "gain", "order": "depth", **ground}
+    model = make_decomposition(**params, localizer=pair[0], init=init).fit(images)
+    sprites, backgrounds = np.sort(model.sprites_, 0), model.backgrounds_
+    model.set_params(localizer=pair[1], init="windows", warm_start=True).fit(images)
+    np.testing.assert_allclose(np.sort(model.sprites_, 0), sprites, atol=0.1)
+    if background == "image":
+        np.testing.assert_allclose(model.backgrounds_, backgrounds, atol=0.01)
+    assert_sound(model, images)
+
+
+@quiet
+@pytest.mark.parametrize("after", [BRIEF, Distilled(search=BRIEF, steps=2)])
+@pytest.mark.parametrize("before", [ATTENTION, PREDICTED])
+def test_r22_warm_start_goes_from_a_network_to_search(before, after):
+    images = X[:12].clip(0.25)
+    model = make_decomposition(n_backgrounds=1, localizer=before, **QUICK).fit(images)
+    model.set_params(localizer=after, warm_start=True).fit(images)
+    left = np.square(images - model.reconstruct(images)).sum((1, 2, 3))
+    np.testing.assert_allclose(model.decomposition_.error, left, rtol=1e-3)
 
 
 @quiet
