@@ -107,7 +107,7 @@ def test_i6_fewer_images_than_clusters(pictures):
 
 
 @stopped_early_is_fine
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("params", [KMEANS, QUICK])
 def test_i7_fewer_distinct_images_than_clusters(pictures, params):
     X = np.repeat(pictures[:2], 10, axis=0)
