@@ -110,7 +110,7 @@ def test_i9_empty_images_among_others():
 
 
 @quiet
-@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e30])
+@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e30, 1e300])
 def test_i10_huge_and_tiny_values_are_scaled(factor):
     model = make_decomposition(**QUICK).fit(factor * X)
     assert_sound(model, factor * X)
