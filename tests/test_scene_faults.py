@@ -117,6 +117,31 @@ def test_i10_huge_and_tiny_values_are_scaled(factor):
     assert segmentation_adjusted_rand_score(INSTANCES, model.predict(factor * X)) > 0.7
 
 
+LEVELS = np.rint(255 * X / X.max())
+
+
+@quiet
+def test_i11_i12_shifted_and_scaled_values_give_the_same_maps():
+    expected = make_decomposition(**QUICK).fit(LEVELS)
+    maps = expected.predict(LEVELS)
+    assert segmentation_adjusted_rand_score(INSTANCES, maps) > 0.7
+    as_bytes = LEVELS.astype(np.uint8)
+    for other in (as_bytes, as_bytes / 255, 2 * LEVELS, LEVELS + 1, 4 * LEVELS - 512):
+        model = make_decomposition(**QUICK).fit(other)
+        np.testing.assert_array_equal(model.predict(other), maps)
+    assert other.min() < 0
+    colors = expected.sprites_[..., :-1]
+    np.testing.assert_allclose(model.sprites_[..., :-1], 4 * colors - 512, atol=1e-3)
+    np.testing.assert_allclose(model.inertia_, 16 * expected.inertia_, rtol=1e-3)
+
+
+@quiet
+def test_i12_doubled_values_double_the_sprites_bitwise():
+    one, two = (make_decomposition(**QUICK).fit(n * LEVELS) for n in (1, 2))
+    scale = [2, 2, 2, 1]  # opacity has no unit
+    np.testing.assert_array_equal(two.sprites_, scale * one.sprites_)
+
+
 @quiet
 def test_i18_i19_dtypes_and_memory_layouts_change_no_map():
     levels = np.rint(4 * X / X.max())
@@ -190,6 +215,19 @@ def test_s10_s11_tiny_images_and_strips(shape, n_backgrounds):
     assert height <= shape[0]
     assert width <= shape[1]
     assert len(model.backgrounds_) == (n_backgrounds if min(shape) >= 4 else 0)
+
+
+@quiet
+def test_s3_strips_are_only_shifted():
+    strips = np.random.default_rng(0).uniform(size=(9, 30))
+    model = make_decomposition(
+        n_backgrounds=1, sprite_size="auto", transformations=("similarity",), **QUICK
+    ).fit(strips)
+    found = model.decomposition_
+    assert model.image_shape_ == (1, 30, 1)
+    assert found.shown.any()
+    np.testing.assert_array_equal(found.scale, 1)
+    np.testing.assert_array_equal(found.angle, 0)
 
 
 @quiet
@@ -397,9 +435,43 @@ def test_r2_when_all_restarts_diverge_the_error_comes_out(monkeypatch):
     assert not hasattr(model, "sprites_")
 
 
+@pytest.mark.parametrize("learning_rate", [1.0, 1e5])
+@pytest.mark.parametrize("network", [Regression, Attention])
+def test_r3_a_network_that_runs_wild_is_no_worse_than_empty_images(
+    network, learning_rate
+):
+    localizer = network(learning_rate=learning_rate, batch_size=10)
+    model = make_decomposition(localizer=localizer, max_rounds=3)
+    collapses = pytest.warns(ClusterCollapseWarning, match="3 of 3 sprites")
+    with collapses, pytest.warns(ConvergenceWarning, match="stopped after 3"):
+        model.fit(X)
+    assert model.inertia_ < 1.001 * np.square(X).sum()
+    assert_sound(model, X)
+
+
+@quiet
+@pytest.mark.parametrize("network", [Regression, Attention])
+def test_r3_a_network_beyond_all_bounds_is_refused_by_its_name(network):
+    model = make_decomposition(localizer=network(learning_rate=1e8), **QUICK)
+    message = rf"learning_rate=1e\+08 of {network.__name__},"
+    with pytest.raises(TrainingDivergedError, match=message):
+        model.fit(X)
+    assert not hasattr(model, "sprites_")
+
+
 def test_r4_too_few_rounds_are_told():
     with pytest.warns(ConvergenceWarning, match=r"stopped after 1 round\(s\), before"):
         make_decomposition(**QUICK).fit(X)
+
+
+@quiet
+@pytest.mark.parametrize("n_backgrounds", BACKGROUNDS)
+def test_r6_sprites_that_no_layer_shows_are_last_and_finite(n_backgrounds):
+    model = make_decomposition(9, n_backgrounds=n_backgrounds, **QUICK).fit(X[:2])
+    assert (np.diff(model.counts_) <= 0).all()
+    assert model.counts_[0] > 0
+    assert model.counts_[-1] == 0
+    assert_sound(model, X[:2])
 
 
 @quiet

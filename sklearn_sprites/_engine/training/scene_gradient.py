@@ -124,10 +124,11 @@ def _check(losses: list[float], model: SceneModel) -> None:
     some = [p.detach() for p in model.parameters() if p.numel()]
     sizes = torch.stack([values.abs().max() for values in some])
     if not (math.isfinite(losses[-1]) and bool((sizes < LIMIT).all())):
+        owner, rate = type(model.settings).__name__, model.settings.learning_rate
         raise TrainingDivergedError(
             f"the loss is {losses[-1]:g} in epoch {len(losses)}, with learning_rate="
-            f"{model.settings.learning_rate:g} of Regression, and not all that was "
-            "learned is finite and below all bounds; lower it, or scale the images."
+            f"{rate:g} of {owner}, and not all that was learned is finite and below "
+            "all bounds; lower it, or scale the images."
         )
 
 
