@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import redirect_stdout
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
+from tests.scenes import make_small_decomposition
 
 ROOT = Path(sklearn_sprites.__file__).parents[1]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -309,10 +311,15 @@ def test_a_callback_stops_a_fit_early(pictures):
 
 @quiet
 @pytest.mark.parametrize("error", [Stop("enough"), KeyboardInterrupt("enough")])
-def test_r10_r11_what_a_callback_raises_comes_out_after_its_teardown(pictures, error):
+@pytest.mark.parametrize(
+    "make", [partial(make_model, **QUICK), make_small_decomposition]
+)
+def test_r10_r11_what_a_callback_raises_comes_out_after_its_teardown(
+    pictures, error, make
+):
     callbacks("sklearn.callback")
     recorder = Recorder(error=error)
-    model = make_model(**QUICK).set_callbacks(recorder)
+    model = make().set_callbacks(recorder)
     with pytest.raises(type(error), match="enough"):
         model.fit(pictures)
     assert recorder.events[-1] == "teardown"
@@ -424,17 +431,29 @@ def test_r22_warm_start_refuses_images_of_another_size(pictures):
         model.fit(make_pictures(height=9)[0])
 
 
-def test_r23_a_fit_that_fails_leaves_the_last_one(pictures):
-    model = make_model(**KMEANS).fit(pictures)
+@quiet
+@pytest.mark.parametrize(
+    "make", [partial(make_model, **KMEANS), make_small_decomposition]
+)
+def test_r23_a_fit_that_fails_leaves_the_last_one(pictures, make):
+    model = make().fit(pictures)
     kept = clone(model).fit(pictures)
     before = joblib.hash(model)
     bad = pictures[:, :4].copy()
     bad[0, 0, 0] = np.nan
-    for X in (bad, pictures[:2], np.zeros((4, 4, 4, 4, 4)), "nothing"):
+    for X in (bad, pictures[:0], np.zeros((4, 4, 4, 4, 4)), "nothing"):
         with pytest.raises((ValueError, TypeError)):
             model.fit(X)
         assert joblib.hash(model) == before
     assert_same_fit(model, kept)
+
+
+def test_r23_a_fit_on_too_few_images_leaves_the_last_one(pictures):
+    model = make_model(**KMEANS).fit(pictures)
+    before = joblib.hash(model)
+    with pytest.raises(ValueError, match="n_samples=2"):
+        model.fit(pictures[:2])
+    assert joblib.hash(model) == before
 
 
 @quiet
