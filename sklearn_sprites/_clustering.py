@@ -32,7 +32,7 @@ from sklearn_sprites._engine.settings import (
     Swap,
     TrainingSettings,
 )
-from sklearn_sprites._engine.spec import ENCODERS, ModelSpec
+from sklearn_sprites._engine.spec import ENCODERS, SMALLEST_SIDE, ModelSpec
 from sklearn_sprites._papers import CLUSTERING, configuration
 from sklearn_sprites._publishing import (
     channels_last,
@@ -87,7 +87,8 @@ class SpriteClustering(
     n_clusters : int, default=8
         Number of sprites.
     n_backgrounds : int, default=0
-        Number of backgrounds to choose from behind the sprites. 0: sprites are opaque.
+        Number of backgrounds to choose from behind the sprites. 0: sprites are opaque,
+        as they always are in images with a side below 4 pixels.
     transformations : "auto" or tuple of str, default="auto"
         How a sprite may be transformed, in the order of application; colors act last,
         wherever their name stands. The names are in the table below. ``"auto"`` goes by
@@ -119,8 +120,13 @@ class SpriteClustering(
         it is copied.
     curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"}, \
             Milestones or tuple of tuples of str, default="one_by_one"
-        In which stages transformations are switched on; a tuple lists for every stage
-        the transformations that are active in it, :class:`Milestones` when each joins.
+        In which stages transformations are switched on. The named ones begin without
+        any, or with colors alone, but skip that where sprites come aligned, as from
+        ``init="align"``; some of them are then the same. A tuple lists for every stage
+        the transformations, of sprites and backgrounds, that are active in it; stages
+        are trained as they are listed, the first ones giving way where `max_epochs` is
+        small, and the last one must name all transformations, as all are used to
+        predict. :class:`Milestones` says when each joins.
     reassignment : {"swap", "clone"}, Swap, ClonePerturb or None, default="swap"
         What happens to sprites that explain little: see :class:`Swap` and
         :class:`ClonePerturb`.
@@ -138,8 +144,9 @@ class SpriteClustering(
     learning_rate : float, default=1e-3
         Step size of the optimizer, Adam.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit, with its scaling of values, instead of
-        starting again. Network and image size must be the same.
+        Whether `fit` goes on from the last fit, with its scaling of values and the last
+        stage of `curriculum`, instead of starting again. Network and image size must be
+        the same.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``, or ``"auto"`` for CUDA where there
         is some. Not part of the state: a model can be fitted on one device and predict
@@ -567,9 +574,16 @@ class SpriteClustering(
         """
         batch, _ = self._batch(X)
         if self._spec["n_backgrounds"] == 0:
+            height, width, _ = self.image_shape_
+            remedy = f"fit {type(self).__name__} with n_backgrounds=1 or more"
+            if min(height, width) < SMALLEST_SIDE:
+                remedy = (
+                    f"images of {height} x {width} pixels are always clustered without "
+                    f"one, so {remedy} on images of {SMALLEST_SIDE} x {SMALLEST_SIDE} "
+                    "pixels or more"
+                )
             raise ValueError(
-                "segment needs a background to separate sprites from; fit "
-                f"{type(self).__name__} with n_backgrounds=1 or more."
+                f"segment needs a background to separate sprites from; {remedy}."
             )
         return self._model().segment(batch)
 

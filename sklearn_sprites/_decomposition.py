@@ -160,7 +160,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit, with its scaling of values, instead of
         starting again. Sprites, layers and image size must be the same; `init` and
-        `n_init` are then ignored.
+        `n_init` are then ignored. Where `localizer` asks for another network, or for
+        search, sprites and backgrounds go on, and the network starts anew.
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
         square stands for gray square images, three times a square for RGB, and

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.settings import ConstantSprites, Milestones
-from sklearn_sprites._engine.spec import SMALLEST_SIDE, ModelSpec, auto_transformations
+from sklearn_sprites._engine.spec import (
+    SMALLEST_SIDE,
+    TRANSFORMATIONS,
+    ModelSpec,
+    auto_transformations,
+    refuse_unknown,
+)
 from sklearn_sprites._validation import Scaling, Shape
 
 Names = str | Sequence[str]
@@ -22,8 +28,12 @@ def resolve_layers(
 
     `"auto"` goes by the size and channels of the images. Where a side is below
     `SMALLEST_SIDE` pixels there is no picture, only numbers: nothing is transformed
-    and nothing lies behind.
+    and nothing lies behind; names that do not exist are refused all the same.
     """
+    given = {"transformations": sprites, "background_transformations": backgrounds}
+    for owner, names in given.items():
+        if not isinstance(names, str):
+            refuse_unknown(owner, tuple(names))
     height, width, channels = shape
     if min(height, width) < SMALLEST_SIDE:
         return 0, (), ()
@@ -41,15 +51,51 @@ def stages_of(curriculum: Any, spec: ModelSpec) -> Any:
         return curriculum
     if isinstance(curriculum, Milestones):
         return _dates_of(curriculum, spec)
-    has = {*spec.transformations, *spec.background_transformations}
-    stages = tuple(tuple(stage) for stage in curriculum)
-    for name in (name for stage in stages for name in stage):
-        if has and name not in {"identity", *has}:
+    has = tuple(dict.fromkeys(spec.transformations + spec.background_transformations))
+    _check_form(curriculum, has)
+    _check_names(curriculum, spec, has)
+    stages = tuple(tuple(n for n in stage if n in has) for stage in curriculum)
+    missing = [name for name in has if name not in stages[-1]]
+    if missing:
+        raise ValueError(
+            f"curriculum={curriculum!r} ends without {', '.join(map(repr, missing))}, "
+            f"but new images are explained with all transformations; let {has!r} be "
+            "the last stage, or take out of transformations what is not wanted."
+        )
+    return stages
+
+
+def _check_form(curriculum: Any, has: tuple[str, ...]) -> None:
+    """Refuse what is no list of stages, each a list of names."""
+    if len(curriculum) and all(_is_stage(stage) for stage in curriculum):
+        return
+    raise ValueError(
+        f"curriculum={curriculum!r} should list one stage or more, each of them a "
+        f"tuple of names of transformations; use curriculum={(has,)!r} for a single "
+        "stage."
+    )
+
+
+def _is_stage(stage: Any) -> bool:
+    is_list = isinstance(stage, tuple | list)
+    return is_list and all(isinstance(name, str) for name in stage)
+
+
+def _check_names(curriculum: Any, spec: ModelSpec, has: tuple[str, ...]) -> None:
+    """Refuse stages with what the model lacks.
+
+    Of images too small to be transformed, they may name what larger ones would have.
+    """
+    is_small = min(spec.height, spec.width) < SMALLEST_SIDE
+    valid = TRANSFORMATIONS if is_small else ("identity", *has)
+    for name in (name for stage in curriculum for name in stage):
+        if name not in valid:
             raise ValueError(
                 f"curriculum={curriculum!r} contains {name!r}, which is not among "
-                f"transformations={spec.transformations!r}."
+                f"transformations={spec.transformations!r} or background_"
+                f"transformations={spec.background_transformations!r}; valid names "
+                f"are {', '.join(valid)}."
             )
-    return tuple(tuple(name for name in stage if name in has) for stage in stages)
 
 
 def _dates_of(milestones: Milestones, spec: ModelSpec) -> Milestones:

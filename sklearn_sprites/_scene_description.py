@@ -11,7 +11,7 @@ from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
 from sklearn_sprites._engine.scene_settings import Distilled, Gradient, Search
-from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec, auto_scene
+from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec, auto_scene, expanded
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
@@ -36,12 +36,14 @@ def describe_scenes(
     `background` is what :func:`scene_background` says.
 
     Where a side is below `SMALLEST_SIDE` pixels there is no picture, only numbers:
-    layers are shifted and nothing lies behind.
+    layers are shifted and nothing lies behind; names are looked at all the same.
     """
     height, width, channels = shape
     n_backgrounds, poses = int(params["n_backgrounds"]), params["transformations"]
     ground_poses = tuple(params["background_transformations"])
     if min(height, width) < SMALLEST_SIDE:
+        expanded("transformations", () if isinstance(poses, str) else tuple(poses))
+        expanded("background_transformations", ground_poses)
         n_backgrounds, poses, ground_poses = 0, "auto", ()
     if n_backgrounds > 1 and background == "flat":
         raise ValueError(

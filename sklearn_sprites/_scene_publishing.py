@@ -35,7 +35,6 @@ class Units:
         """What was found, in the units of the images and in pixels."""
         rank = np.empty(len(self.order) + 1, np.int64)
         rank[self.order], rank[-1] = np.arange(len(self.order)), -1
-        squared = self.scaling.scale * self.scaling.scale
         behind = self._color(record.background_gain, record.background_bias)
         gain, bias = self._color(record.gain, record.bias)
         return Decomposition(
@@ -52,14 +51,14 @@ class Units:
             gain=gain,
             bias=bias,
             over=record.over.astype(bool),
-            saves=np.minimum(record.saves.astype(np.float64) * squared, LARGEST),
+            saves=self._squares(record.saves),
             background=record.background.astype(np.int64),
             background_gain=behind[0],
             background_bias=behind[1],
             background_light=record.background_light.astype(np.float64),
             background_pose=self._pose(record.background_pose, np.exp),
             background_spline=record.background_spline.astype(np.float64),
-            error=np.minimum(record.error.astype(np.float64) * squared, LARGEST),
+            error=self._squares(record.error),
             palette=self.palette,
             black=self.scaling.offset,
         )
@@ -91,6 +90,13 @@ class Units:
             background_spline=found.background_spline,
             error=np.zeros_like(found.error),
         )
+
+    def _squares(self, values: NDArray) -> NDArray:
+        """Squared errors in squared units of the user, as large as can be told."""
+        scale = self.scaling.scale
+        with np.errstate(over="ignore"):
+            squared = values.astype(np.float64) * scale * scale
+        return squared.clip(-LARGEST, LARGEST)
 
     @staticmethod
     def _pose(pose: NDArray, scaled: Callable[[NDArray], NDArray]) -> NDArray:
@@ -254,4 +260,5 @@ def image_attributes(model: dict[str, Any], solution: Solution) -> dict[str, Any
 
 def inertia(found: Decomposition) -> float:
     """Sum of squared errors of images and reconstructions."""
-    return min(float(found.error.sum()), LARGEST)
+    with np.errstate(over="ignore"):
+        return min(float(found.error.sum()), LARGEST)

@@ -54,6 +54,12 @@ def make_decomposition(n_sprites=3, **params):
     return LayeredSpriteDecomposition(n_sprites, **params)
 
 
+def make_small_decomposition(n_sprites=3, **params):
+    """A decomposition of images of any size, one object in each, after one round."""
+    params = {"n_layers": 1, "sprite_size": "auto", **QUICK, **params}
+    return make_decomposition(n_sprites, **params)
+
+
 def arrays_of(found):
     """All arrays of a record, as (name, array)."""
     return [(name, np.asarray(value)) for name, value in vars(found).items()]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import threading
 import time
 import warnings
 from contextlib import redirect_stdout
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import joblib
@@ -33,6 +36,7 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
+from tests.scenes import make_small_decomposition
 
 ROOT = Path(sklearn_sprites.__file__).parents[1]
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -116,13 +120,19 @@ def test_r4_too_few_epochs_are_told(pictures):
 
 
 @quiet
-@pytest.mark.parametrize("reassignment", ["swap", "clone", Swap(every=1)])
-def test_r5_a_start_from_equal_sprites_does_not_collapse(reassignment):
+@pytest.mark.parametrize(
+    ("reassignment", "survives"),
+    [(None, False), ("swap", True), ("clone", True), (Swap(every=1), True)],
+)
+def test_r5_a_start_far_from_all_images_collapses_unless_sprites_are_reassigned(
+    reassignment, survives
+):
     X = make_pictures(n=60)[0]
-    init = np.repeat(X.mean(0)[None], 3, axis=0)
+    init = np.concatenate([X[:1], np.full((2, 8, 8), 5.0)])
     params = {"max_epochs": 6, "batch_size": 16, "learning_rate": 3e-3}
     model = make_model(**params, init=init, reassignment=reassignment).fit(X)
-    assert (model.counts_ > 0).sum() >= 2
+    n_used = (model.counts_ > 0).sum()
+    assert n_used >= 2 if survives else n_used == 1
 
 
 def test_r5_a_collapse_that_persists_is_told(pictures):
@@ -205,7 +215,7 @@ def test_r10_ctrl_c_ends_a_fit_at_once(pictures):
 
 
 @quiet
-def test_r10_an_interrupt_in_a_worker_comes_out(pictures, monkeypatch):
+def test_r10_an_interrupt_in_a_thread_comes_out(pictures, monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", interrupted(KeyboardInterrupt()))
     models = [make_model(**QUICK) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt):
@@ -213,6 +223,33 @@ def test_r10_an_interrupt_in_a_worker_comes_out(pictures, monkeypatch):
             joblib.delayed(model.fit)(pictures) for model in models
         )
     assert not any(hasattr(model, "sprites_") for model in models)
+
+
+def fit_and_interrupt(X):
+    """Fit, with Ctrl-C in the third step; in a process that goes on living."""
+    before, real = signal.getsignal(signal.SIGINT), torch.optim.Adam.step
+    count = iter(range(1000))
+
+    def step(self, *args, **kwargs):
+        if next(count) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, *args, **kwargs)
+
+    model = make_model(**QUICK)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.optim.Adam.step = step
+    try:
+        model.fit(X)
+    finally:
+        torch.optim.Adam.step = real
+        signal.signal(signal.SIGINT, before)
+        assert not hasattr(model, "sprites_")
+
+
+def test_r10_ctrl_c_in_a_worker_process_comes_out(pictures):
+    fit = joblib.delayed(fit_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        joblib.Parallel(n_jobs=2, backend="loky")([fit(pictures)])
 
 
 class Recorder:
@@ -274,10 +311,15 @@ def test_a_callback_stops_a_fit_early(pictures):
 
 @quiet
 @pytest.mark.parametrize("error", [Stop("enough"), KeyboardInterrupt("enough")])
-def test_r10_r11_what_a_callback_raises_comes_out_after_its_teardown(pictures, error):
+@pytest.mark.parametrize(
+    "make", [partial(make_model, **QUICK), make_small_decomposition]
+)
+def test_r10_r11_what_a_callback_raises_comes_out_after_its_teardown(
+    pictures, error, make
+):
     callbacks("sklearn.callback")
     recorder = Recorder(error=error)
-    model = make_model(**QUICK).set_callbacks(recorder)
+    model = make().set_callbacks(recorder)
     with pytest.raises(type(error), match="enough"):
         model.fit(pictures)
     assert recorder.events[-1] == "teardown"
@@ -389,17 +431,29 @@ def test_r22_warm_start_refuses_images_of_another_size(pictures):
         model.fit(make_pictures(height=9)[0])
 
 
-def test_r23_a_fit_that_fails_leaves_the_last_one(pictures):
-    model = make_model(**KMEANS).fit(pictures)
+@quiet
+@pytest.mark.parametrize(
+    "make", [partial(make_model, **KMEANS), make_small_decomposition]
+)
+def test_r23_a_fit_that_fails_leaves_the_last_one(pictures, make):
+    model = make().fit(pictures)
     kept = clone(model).fit(pictures)
     before = joblib.hash(model)
     bad = pictures[:, :4].copy()
     bad[0, 0, 0] = np.nan
-    for X in (bad, pictures[:2], np.zeros((4, 4, 4, 4, 4)), "nothing"):
+    for X in (bad, pictures[:0], np.zeros((4, 4, 4, 4, 4)), "nothing"):
         with pytest.raises((ValueError, TypeError)):
             model.fit(X)
         assert joblib.hash(model) == before
     assert_same_fit(model, kept)
+
+
+def test_r23_a_fit_on_too_few_images_leaves_the_last_one(pictures):
+    model = make_model(**KMEANS).fit(pictures)
+    before = joblib.hash(model)
+    with pytest.raises(ValueError, match="n_samples=2"):
+        model.fit(pictures[:2])
+    assert joblib.hash(model) == before
 
 
 @quiet
@@ -462,10 +516,87 @@ def test_p_unknown_transformations_list_the_valid_ones(pictures, name):
         SpriteClustering(3, **params).fit(pictures)
 
 
-def test_p_stages_with_transformations_that_the_model_lacks(pictures):
-    model = make_model(transformations=("affine",), curriculum=[("rotation",)])
-    with pytest.raises(ValueError, match=r"curriculum=.*'rotation'.*\('affine',\)"):
+@pytest.mark.parametrize("n_backgrounds", [0, 1])
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+def test_p_unknown_transformations_are_refused_where_none_is_used(
+    pictures, name, n_backgrounds
+):
+    params = {name: ("twist",), "n_backgrounds": n_backgrounds}
+    message = rf"{name}=\('twist',\) contains 'twist'; valid names are"
+    for images in (pictures, pictures[:, :3]):
+        with pytest.raises(ValueError, match=message):
+            make_model(**params).fit(images)
+
+
+@pytest.mark.parametrize("curriculum", [(), [], (1, 2), ("affine",), ((1,),), ({},)])
+def test_p_curricula_that_are_no_lists_of_stages(pictures, curriculum):
+    model = make_model(transformations=("affine",), curriculum=curriculum)
+    message = (
+        f"curriculum={re.escape(repr(curriculum))} should list one stage or more, each "
+        r".* tuple of names of transformations; use curriculum=\(\('affine',\),\) for"
+    )
+    with pytest.raises(ValueError, match=message):
         model.fit(pictures)
+
+
+@pytest.mark.parametrize("has", [("affine",), ()])
+@pytest.mark.parametrize("name", ["rotation", "bogus"])
+def test_p_stages_with_transformations_that_the_model_lacks(pictures, has, name):
+    model = make_model(transformations=has, curriculum=[(name,)])
+    message = rf"curriculum=.*'{name}'.* transformations={re.escape(repr(has))}"
+    with pytest.raises(ValueError, match=message):
+        model.fit(pictures)
+
+
+def test_p_stages_of_images_too_small_to_be_transformed_name_what_exists(pictures):
+    model = make_model(curriculum=[("affine",)]).fit(pictures[:, :2, :2])
+    assert model.transformation_params_ == {}
+    with pytest.raises(ValueError, match=r"contains 'bogus'.*valid names are identity"):
+        model.set_params(curriculum=[("bogus",)]).fit(pictures[:, :2, :2])
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "missing"),
+    [
+        (((),), "'color', 'affine'"),
+        ([("color", "affine"), ["color"]], "'affine'"),
+        ((("affine", "identity"),), "'color'"),
+    ],
+)
+def test_p_stages_that_end_without_what_is_used_to_predict(
+    pictures, curriculum, missing
+):
+    model = make_model(transformations=("color", "affine"), curriculum=curriculum)
+    message = rf"ends without {missing}, .* let \('color', 'affine'\) be the last stage"
+    with pytest.raises(ValueError, match=message):
+        model.fit(pictures)
+
+
+def test_p_stages_that_end_without_what_is_done_to_backgrounds(pictures):
+    model = make_model(
+        n_backgrounds=1,
+        transformations=("affine",),
+        background_transformations=("color",),
+        curriculum=(("affine",),),
+    )
+    with pytest.raises(ValueError, match="ends without 'color'"):
+        model.fit(pictures)
+
+
+@quiet
+def test_every_stage_of_a_list_is_trained(pictures, capsys):
+    stages = ((), ("color",), ("affine", "color"), (), ("color", "affine"))
+    model = make_model(
+        transformations=("color", "affine"),
+        curriculum=stages,
+        max_epochs=16,
+        tol=0,
+        verbose=1,
+    ).fit(pictures)
+    told = re.findall(r"\((.*)\): loss", capsys.readouterr().out)
+    names = ["identity", "color", "affine+color", "identity", "color+affine", "settle"]
+    assert [name for name, _ in groupby(told)] == names
+    assert len(told) == model.n_iter_
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sklearn_sprites import Search
+from sklearn_sprites import Attention, Distilled, Regression, Search
 from sklearn_sprites._validation import InvalidParameterError
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
 from tests.pictures import assert_all_finite
 from tests.scenes import (
+    BRIEF,
     QUICK,
     SETTLED,
     assert_same_scenes,
@@ -109,11 +110,36 @@ def test_i9_empty_images_among_others():
 
 
 @quiet
-@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e30])
+@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e30, 1e300])
 def test_i10_huge_and_tiny_values_are_scaled(factor):
     model = make_decomposition(**QUICK).fit(factor * X)
     assert_sound(model, factor * X)
     assert segmentation_adjusted_rand_score(INSTANCES, model.predict(factor * X)) > 0.7
+
+
+LEVELS = np.rint(255 * X / X.max())
+
+
+@quiet
+def test_i11_i12_shifted_and_scaled_values_give_the_same_maps():
+    expected = make_decomposition(**QUICK).fit(LEVELS)
+    maps = expected.predict(LEVELS)
+    assert segmentation_adjusted_rand_score(INSTANCES, maps) > 0.7
+    as_bytes = LEVELS.astype(np.uint8)
+    for other in (as_bytes, as_bytes / 255, 2 * LEVELS, LEVELS + 1, 4 * LEVELS - 512):
+        model = make_decomposition(**QUICK).fit(other)
+        np.testing.assert_array_equal(model.predict(other), maps)
+    assert other.min() < 0
+    colors = expected.sprites_[..., :-1]
+    np.testing.assert_allclose(model.sprites_[..., :-1], 4 * colors - 512, atol=1e-3)
+    np.testing.assert_allclose(model.inertia_, 16 * expected.inertia_, rtol=1e-3)
+
+
+@quiet
+def test_i12_doubled_values_double_the_sprites_bitwise():
+    one, two = (make_decomposition(**QUICK).fit(n * LEVELS) for n in (1, 2))
+    scale = [2, 2, 2, 1]  # opacity has no unit
+    np.testing.assert_array_equal(two.sprites_, scale * one.sprites_)
 
 
 @quiet
@@ -189,6 +215,19 @@ def test_s10_s11_tiny_images_and_strips(shape, n_backgrounds):
     assert height <= shape[0]
     assert width <= shape[1]
     assert len(model.backgrounds_) == (n_backgrounds if min(shape) >= 4 else 0)
+
+
+@quiet
+def test_s3_strips_are_only_shifted():
+    strips = np.random.default_rng(0).uniform(size=(9, 30))
+    model = make_decomposition(
+        n_backgrounds=1, sprite_size="auto", transformations=("similarity",), **QUICK
+    ).fit(strips)
+    found = model.decomposition_
+    assert model.image_shape_ == (1, 30, 1)
+    assert found.shown.any()
+    np.testing.assert_array_equal(found.scale, 1)
+    np.testing.assert_array_equal(found.angle, 0)
 
 
 @quiet
@@ -298,6 +337,14 @@ def test_p_unknown_transformations_list_the_valid_ones():
         make_decomposition(transformations=("spline",)).fit(X)
 
 
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+def test_p_unknown_transformations_are_refused_where_none_is_used(name):
+    message = rf"{name}=\('spline',\) contains 'spline'; valid names"
+    for images in (X, X[:, :3]):
+        with pytest.raises(ValueError, match=message):
+            make_decomposition(**{name: ("spline",)}, sprite_size=2).fit(images)
+
+
 @pytest.mark.parametrize("localizer", ["regression", "attention", "distilled"])
 def test_p_biases_without_search_are_refused(localizer):
     message = f"color='gain_bias' .* localizer='{localizer}' .* use localizer='search'"
@@ -388,9 +435,43 @@ def test_r2_when_all_restarts_diverge_the_error_comes_out(monkeypatch):
     assert not hasattr(model, "sprites_")
 
 
+@pytest.mark.parametrize("learning_rate", [1.0, 1e5])
+@pytest.mark.parametrize("network", [Regression, Attention])
+def test_r3_a_network_that_runs_wild_is_no_worse_than_empty_images(
+    network, learning_rate
+):
+    localizer = network(learning_rate=learning_rate, batch_size=10)
+    model = make_decomposition(localizer=localizer, max_rounds=3)
+    collapses = pytest.warns(ClusterCollapseWarning, match="3 of 3 sprites")
+    with collapses, pytest.warns(ConvergenceWarning, match="stopped after 3"):
+        model.fit(X)
+    assert model.inertia_ < 1.001 * np.square(X).sum()
+    assert_sound(model, X)
+
+
+@quiet
+@pytest.mark.parametrize("network", [Regression, Attention])
+def test_r3_a_network_beyond_all_bounds_is_refused_by_its_name(network):
+    model = make_decomposition(localizer=network(learning_rate=1e8), **QUICK)
+    message = rf"learning_rate=1e\+08 of {network.__name__},"
+    with pytest.raises(TrainingDivergedError, match=message):
+        model.fit(X)
+    assert not hasattr(model, "sprites_")
+
+
 def test_r4_too_few_rounds_are_told():
     with pytest.warns(ConvergenceWarning, match=r"stopped after 1 round\(s\), before"):
         make_decomposition(**QUICK).fit(X)
+
+
+@quiet
+@pytest.mark.parametrize("n_backgrounds", BACKGROUNDS)
+def test_r6_sprites_that_no_layer_shows_are_last_and_finite(n_backgrounds):
+    model = make_decomposition(9, n_backgrounds=n_backgrounds, **QUICK).fit(X[:2])
+    assert (np.diff(model.counts_) <= 0).all()
+    assert model.counts_[0] > 0
+    assert model.counts_[-1] == 0
+    assert_sound(model, X[:2])
 
 
 @quiet
@@ -407,11 +488,59 @@ def test_restarts_are_compared_by_the_objective():
 
 @quiet
 def test_r22_warm_start_continues():
+    fresh = make_decomposition(max_rounds=1).fit(X)
     model = make_decomposition(max_rounds=2).fit(X)
-    first = model.decomposition_.error.sum()
-    model.set_params(warm_start=True, max_rounds=4).fit(X)
-    assert model.decomposition_.error.sum() < 1.2 * first
+    first = model.inertia_
+    model.set_params(warm_start=True, max_rounds=1).fit(X)
+    assert model.n_iter_ == 1
+    assert model.inertia_ < 1.1 * first
+    assert model.inertia_ < 0.6 * fresh.inertia_
     assert_sound(model, X)
+
+
+ATTENTION = Attention(n_features=8, batch_size=12)
+REGRESSION = Regression(batch_size=12)
+PREDICTED = Regression(color="predict", batch_size=12)
+NETWORKS = {
+    "search to attention": (BRIEF, ATTENTION),
+    "attention to regression": (ATTENTION, REGRESSION),
+    "regression to predicted colors": (REGRESSION, PREDICTED),
+    "predicted colors to attention": (PREDICTED, ATTENTION),
+    "another encoder": (REGRESSION, Regression(encoder="resnet20", batch_size=12)),
+    "sprites' own poses": (REGRESSION, Regression(per_sprite=True, batch_size=12)),
+    "more features": (ATTENTION, Attention(n_features=16, batch_size=12)),
+}
+
+
+@quiet
+@pytest.mark.parametrize("background", [None, "flat", "image"])
+@pytest.mark.parametrize("pair", NETWORKS.values(), ids=list(NETWORKS))
+def test_r22_warm_start_keeps_sprites_and_background_for_another_network(
+    pair, background
+):
+    """Sprites are frozen in the first epoch of a network that starts anew."""
+    images = X[:24] if background is None else X[:24].clip(0.25)
+    ground = {"n_backgrounds": 1, "background": background} if background else {}
+    init = np.random.default_rng(0).uniform(size=(3, 7, 7, 4))
+    params = {"max_rounds": 1, "color": "gain", "order": "depth", **ground}
+    model = make_decomposition(**params, localizer=pair[0], init=init).fit(images)
+    sprites, backgrounds = np.sort(model.sprites_, 0), model.backgrounds_
+    model.set_params(localizer=pair[1], init="windows", warm_start=True).fit(images)
+    np.testing.assert_allclose(np.sort(model.sprites_, 0), sprites, atol=0.1)
+    if background == "image":
+        np.testing.assert_allclose(model.backgrounds_, backgrounds, atol=0.01)
+    assert_sound(model, images)
+
+
+@quiet
+@pytest.mark.parametrize("after", [BRIEF, Distilled(search=BRIEF, steps=2)])
+@pytest.mark.parametrize("before", [ATTENTION, PREDICTED])
+def test_r22_warm_start_goes_from_a_network_to_search(before, after):
+    images = X[:12].clip(0.25)
+    model = make_decomposition(n_backgrounds=1, localizer=before, **QUICK).fit(images)
+    model.set_params(localizer=after, warm_start=True).fit(images)
+    left = np.square(images - model.reconstruct(images)).sum((1, 2, 3))
+    np.testing.assert_allclose(model.decomposition_.error, left, rtol=1e-3)
 
 
 @quiet

@@ -38,12 +38,7 @@ class ModelSpec:
         """Drop identities; refuse names that do not exist."""
         for field in ("transformations", "background_transformations"):
             names = getattr(self, field)
-            unknown = [name for name in names if name not in TRANSFORMATIONS]
-            if unknown:
-                raise ValueError(
-                    f"{field}={names!r} contains {unknown[0]!r}; valid names are "
-                    f"{', '.join(TRANSFORMATIONS)}."
-                )
+            refuse_unknown(field, names)
             kept = tuple(name for name in names if name != "identity")
             _refuse_repeated(field, kept)
             object.__setattr__(self, field, kept)
@@ -85,6 +80,16 @@ def _refuse_repeated(field: str, names: tuple[str, ...]) -> None:
         raise ValueError(
             f"{field}={names!r} contains {both[0]!r} and {both[1]!r}; give one of "
             "them, once."
+        )
+
+
+def refuse_unknown(owner: str, names: tuple[str, ...]) -> None:
+    """Raise ValueError for the first of the names that does not exist."""
+    unknown = [name for name in names if name not in TRANSFORMATIONS]
+    if unknown:
+        raise ValueError(
+            f"{owner}={names!r} contains {unknown[0]!r}; valid names are "
+            f"{', '.join(TRANSFORMATIONS)}."
         )
 
 

@@ -76,11 +76,14 @@ def test_one_by_one_switches_on_one_at_a_time_in_order():
     ]
 
 
-def test_an_explicit_curriculum_is_followed():
-    spec = spec_of(("affine", "thin_plate_spline"))
-    steps = (("affine",), ("affine", "thin_plate_spline"))
-    stages = make_stages(spec, steps, False)
+@pytest.mark.parametrize("lead", [False, True])
+def test_an_explicit_curriculum_is_followed(lead):
+    spec = spec_of(("color", "affine", "thin_plate_spline"))
+    every = ("color", "affine", "thin_plate_spline")
+    steps = ((), ("color",), ("affine",), ("color",), every, every)
+    stages = make_stages(spec, steps, lead)
     assert [set(s.active) for s in stages[:-1]] == [set(step) for step in steps]
+    assert sum(stage.share for stage in stages) == pytest.approx(1)
 
 
 dates = st.lists(st.integers(0, 60), max_size=4).map(tuple)

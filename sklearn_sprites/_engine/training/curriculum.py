@@ -58,17 +58,16 @@ def make_stages(
 ) -> list[Stage]:
     """Stages of training, their shares of the epochs adding up to one.
 
-    `is_started` says that sprites come aligned, so the identity is skipped. The last
-    set of transformations gets most of the time: it has the most to learn.
+    `is_started` says that sprites come aligned, so a named curriculum skips the
+    identity; stages that are listed are kept as they are. The last set of
+    transformations gets most of the time: it has the most to learn.
     """
     if isinstance(curriculum, str):
-        steps = named_steps(spec, curriculum)
+        steps = list(dict.fromkeys(named_steps(spec, curriculum)))
+        predicted = [s for s in steps if s not in ((), ("color",), ("linear_color",))]
+        steps = predicted if is_started and predicted else steps
     else:
-        steps = [tuple(step) for step in curriculum]
-    steps = list(dict.fromkeys(tuple(step) for step in steps))
-    predicted = [s for s in steps if s not in ((), ("color",), ("linear_color",))]
-    if is_started and predicted:
-        steps = predicted
+        steps = list(curriculum)
     weights = [1.0] * (len(steps) - 1) + [2.5]
     total = sum(weights) / 0.85
     stages = [

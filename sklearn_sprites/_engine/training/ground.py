@@ -74,8 +74,8 @@ def make_scenery(
     device: str,
     given: NDArray | None = None,
 ) -> Scenery:
-    """Backgrounds as they are given, or learned from images where they are pictures."""
-    if given is not None:
+    """Pictures as they are given, or learned from images; plain ones are white."""
+    if given is not None and spec.has_picture:
         pictures = torch.from_numpy(np.array(given))
     elif spec.has_picture:
         pictures = learn_pictures(images.to(device), spec, draws)

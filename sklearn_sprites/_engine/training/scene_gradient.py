@@ -47,7 +47,8 @@ def fit_regression(
     """Learn sprites from scenes by gradient.
 
     Assumes what :func:`~sklearn_sprites._engine.training.rounds.fit_scenes` does; a
-    round is an epoch.
+    round is an epoch. The network of `warm` goes on if it is the one that `regression`
+    asks for; another one starts from the sprites and backgrounds of `warm`.
 
     Raises
     ------
@@ -59,12 +60,13 @@ def fit_regression(
     penalty = resolve_penalty(settings.penalty, spec)
     with isolated(grad=True, seed=seed):
         data = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        if warm is not None:
-            model = scene_model(warm, regression, device)
+        known = warm if warm is not None and has_network(warm, regression) else None
+        if known is not None:
+            model = scene_model(known, regression, device)
         else:
             with torch.no_grad():
                 planes, behind = _start(
-                    data, spec, settings, regression, draws, init_sprites
+                    data, spec, settings, regression, draws, init_sprites, warm
                 )
             model = SceneModel(spec, regression, planes, behind, draws)
         shape = (spec.n_layers, spec.n_sprites + 1)
@@ -78,7 +80,7 @@ def fit_regression(
             torch.zeros(shape, dtype=torch.int64, device=device),
             epochs_until_joined(regression, settings.max_rounds),
         )
-        if warm is not None:  # nothing is frozen, or waits, again
+        if known is not None:  # nothing is frozen, or waits, again
             learner.epoch = max(regression.freeze, learner.joins)
         return _run(learner, settings, on_round)
 
@@ -122,10 +124,11 @@ def _check(losses: list[float], model: SceneModel) -> None:
     some = [p.detach() for p in model.parameters() if p.numel()]
     sizes = torch.stack([values.abs().max() for values in some])
     if not (math.isfinite(losses[-1]) and bool((sizes < LIMIT).all())):
+        owner, rate = type(model.settings).__name__, model.settings.learning_rate
         raise TrainingDivergedError(
             f"the loss is {losses[-1]:g} in epoch {len(losses)}, with learning_rate="
-            f"{model.settings.learning_rate:g} of Regression, and not all that was "
-            "learned is finite and below all bounds; lower it, or scale the images."
+            f"{rate:g} of {owner}, and not all that was learned is finite and below "
+            "all bounds; lower it, or scale the images."
         )
 
 
@@ -136,9 +139,13 @@ def _start(
     regression: Gradient,
     draws: torch.Generator,
     given: NDArray | None,
+    warm: FittedScenes | None,
 ) -> tuple[Tensor, Tensor]:
     """First sprites (K, C + 1, h, w) and backgrounds (M, C, H, W)."""
+    if warm is not None and spec.has_picture:
+        return _tensor(warm.sprites, images), _tensor(warm.backgrounds, images)
     first, shape = regression.background, (spec.n_backgrounds, *images.shape[1:])
+    given = given if warm is None else warm.sprites
     sprites, behind = given, images.new_ones(shape)
     if given is None or (first is None and spec.has_picture):
         stiff, device = spec.without(SPLINE, *BENDS), str(images.device)
@@ -152,8 +159,12 @@ def _start(
         behind = images[order.to(images.device)].mean(0).expand(shape).clone()
     elif first is not None:
         behind = images.new_full(shape, float(first))
-    planes = torch.from_numpy(np.array(sprites, np.float32))
-    return planes.to(images.device), behind
+    return _tensor(sprites, images), behind
+
+
+def _tensor(values: NDArray | None, like: Tensor) -> Tensor:
+    """A copy where `like` is, float32."""
+    return torch.from_numpy(np.array(values, np.float32)).to(like.device)
 
 
 def published(model: SceneModel) -> dict[str, NDArray]:
@@ -176,15 +187,31 @@ def _state_of(model: SceneModel) -> dict[str, NDArray]:
 
 def scene_model(fitted: FittedScenes, regression: Gradient, device: str) -> SceneModel:
     """The model that :func:`published` took apart."""
-    arrays = {n: torch.from_numpy(np.array(v)) for n, v in fitted.arrays.items()}
-    sprites, backgrounds = arrays["sprites"], arrays["backgrounds"]
-    empty = torch.Generator().manual_seed(0)  # every weight is overwritten
-    model = SceneModel(fitted.spec, regression, sprites, backgrounds, empty)
-    rest = {
-        name.removeprefix(NETWORK): value
-        for name, value in arrays.items()
+    model = _untrained(fitted, regression)
+    kept = {name: value for name, value in model.state_dict().items() if name in DRAWN}
+    model.load_state_dict({**_weights_of(fitted), **kept})
+    return model.to(device)
+
+
+def has_network(fitted: FittedScenes, regression: Gradient) -> bool:
+    """Whether the network of `fitted`, if any, is made as settings ask for."""
+    wanted = _untrained(fitted, regression).state_dict()
+    shapes = {name: v.shape for name, v in wanted.items() if name not in DRAWN}
+    return shapes == {name: v.shape for name, v in _weights_of(fitted).items()}
+
+
+def _untrained(fitted: FittedScenes, regression: Gradient) -> SceneModel:
+    """Sprites and backgrounds of `fitted`, and weights that are to be overwritten."""
+    drawn = (fitted.sprites, fitted.backgrounds)
+    sprites, backgrounds = (torch.from_numpy(np.array(each)) for each in drawn)
+    empty = torch.Generator().manual_seed(0)
+    return SceneModel(fitted.spec, regression, sprites, backgrounds, empty)
+
+
+def _weights_of(fitted: FittedScenes) -> dict[str, Tensor]:
+    """Parameters and buffers of the network of `fitted`; none where it was searched."""
+    return {
+        name.removeprefix(NETWORK): torch.from_numpy(np.array(value))
+        for name, value in fitted.arrays.items()
         if name.startswith(NETWORK)
     }
-    kept = {name: value for name, value in model.state_dict().items() if name in DRAWN}
-    model.load_state_dict({**rest, **kept})
-    return model.to(device)
