@@ -133,6 +133,11 @@ class SpriteClustering(
     mask_noise : float, default=0.4
         Amplitude of noise on the opacity of sprites while training; keeps masks from
         being half transparent. Only with `n_backgrounds`.
+    mask_penalty : float, default=0.02
+        What it costs to cover an image with an opaque sprite, as a share of the
+        variance of the images: what sprite and background explain equally well is left
+        to the background. More makes masks smaller; 0 is the papers' way. Only with
+        `n_backgrounds`.
     max_epochs : int, default=60
         Largest number of passes over the images.
     tol : float, default=1e-3
@@ -294,6 +299,7 @@ class SpriteClustering(
         "curriculum": [StrOptions(set(CURRICULA)), Milestones, tuple, list],
         "reassignment": [StrOptions(set(REASSIGNMENTS)), Swap, ClonePerturb, None],
         "mask_noise": [Interval(Real, 0, None, closed="left")],
+        "mask_penalty": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -319,6 +325,7 @@ class SpriteClustering(
         curriculum: str | tuple[tuple[str, ...], ...] = "one_by_one",
         reassignment: str | Swap | ClonePerturb | None = "swap",
         mask_noise: float = 0.4,
+        mask_penalty: float = 0.02,
         max_epochs: int = DEFAULT_MAX_EPOCHS,
         tol: float = 1e-3,
         batch_size: int = 128,
@@ -340,6 +347,7 @@ class SpriteClustering(
         self.curriculum = curriculum
         self.reassignment = reassignment
         self.mask_noise = mask_noise
+        self.mask_penalty = mask_penalty
         self.max_epochs = max_epochs
         self.tol = tol
         self.batch_size = batch_size
@@ -678,6 +686,7 @@ class SpriteClustering(
             curriculum=stages_of(self.curriculum, spec),
             reassignment=reassignment,
             mask_noise=float(self.mask_noise),
+            mask_penalty=float(self.mask_penalty),
             max_epochs=int(self.max_epochs),
             tol=float(self.tol),
             batch_size=int(self.batch_size),

@@ -105,6 +105,7 @@ def _layered(
         "curriculum": Milestones(joins, drops=(drop,)),
         "reassignment": ClonePerturb(check=check, threshold=0.2, noise=1e-4),
         "mask_noise": 0.4,
+        "mask_penalty": 0.0,
         "max_epochs": max_epochs,
         "batch_size": batch_size,
         "learning_rate": 1e-3,

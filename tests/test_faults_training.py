@@ -482,6 +482,7 @@ def test_restarts_are_compared(pictures):
         ("learning_rate", [0, -1, np.nan, np.inf]),
         ("batch_size", [0, -1, 16.0]),
         ("mask_noise", [-0.1, np.nan]),
+        ("mask_penalty", [-0.1, np.nan]),
         ("random_state", [-1, 2**32, 0.5, np.random.default_rng(0)]),
         ("init", ["kmeans++", 3]),
         ("color", ["solved", None]),

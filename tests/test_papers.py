@@ -122,6 +122,7 @@ def test_configurations_over_a_background_are_those_published(row):
         "background_transformations": expected(row)["transformations"],
         "init": ConstantSprites(0.9, float(row[10])),
         "mask_noise": 0.4,
+        "mask_penalty": 0.0,
     }
     assert found == {**SpriteClustering().get_params(), **expected(row), **rest}
 

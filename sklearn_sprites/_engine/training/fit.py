@@ -87,10 +87,18 @@ def fit_clustering(
             torch.zeros(len(model.sprites), dtype=torch.int64),
             spare,
             is_dated,
+            mask_price(data, spec, settings),
         )
         learner.ledger.retire(spare)
         progress = Progress(settings, on_epoch, spec)
         return run_stages(learner, lesson, progress, warm is not None)
+
+
+def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> float:
+    """The price of covering a pixel, from a share of the variance of images."""
+    if not (spec.is_layered and settings.mask_penalty):
+        return 0.0
+    return settings.mask_penalty * float(images.var(0, correction=0).mean())
 
 
 def _begin(

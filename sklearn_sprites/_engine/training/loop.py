@@ -35,6 +35,7 @@ class Learner:
     splits: Tensor  # (K,) how often a sprite has been split
     spare: list[int] = field(default_factory=list)  # sprites out of use
     is_dated: bool = False  # an epoch is one pass, whatever its length
+    mask_price: float = 0.0  # what a pixel of an opaque sprite costs, as squared error
     steps: int = 0
 
     @property
@@ -93,6 +94,16 @@ def mask_noise(learner: Learner) -> Tensor | None:
     return learner.mask_noise * (2 * unit - 1)
 
 
+def price_of_masks(learner: Learner, alpha: Tensor | None) -> Tensor | None:
+    """What images pay for being covered by masks (B, 1, H, W).
+
+    What sprite and background explain equally well, the background shall explain.
+    """
+    if alpha is None or not learner.mask_price:
+        return None
+    return learner.mask_price * alpha.clamp(0, 1).mean()
+
+
 def choose(
     learner: Learner,
     index: Tensor,
@@ -126,8 +137,9 @@ def step(learner: Learner, index: Tensor, active: frozenset[str]) -> Tensor:
     drawn = model.draw(images, rows, sprites, behind, description, active, noise)
     errors = (drawn.image - images).square().flatten(1).mean(1)
     loss = (errors * learner.weights[index]).mean()
+    price = price_of_masks(learner, drawn.alpha)
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    (loss if price is None else loss + price).backward()
     learner.optimizer.step()
     learner.steps += 1
     return loss.detach()
