@@ -28,6 +28,8 @@ TRUSTED = 25.0  # times the penalty that a layer saves before it teaches
 CLEAR = 2e-3  # mean squared error of an image that teaches
 DISC = 0.72  # radius of the first sprite, in halves of its side
 DISC_SCALES = (0.36, 0.46, 0.58, 0.72, 0.9)
+RADII = (0.36, 0.46, 0.58, 0.72, 0.9)  # tried one by one, where things have one size
+TRIED_ON = 96  # images
 CONTRASTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # of edges, tried in every round
 EXAMPLES = 64  # images on which they are tried
 WINDOWS = 500  # from which first sprites are made, at most
@@ -49,13 +51,32 @@ class PosedLearner(AbstractLearner):
         if self.given is not None:
             self.masks = self.given
         else:
-            windows = first_windows(images, self.spec, self.penalty)
-            if not len(windows):
-                windows = disc(self.spec, images)
-            k = self.spec.n_sprites
-            found = pose_kmeans(windows[:WINDOWS], k, self.spec, self.draws)
-            self.masks = gauged(found, self.spec)
+            radii = (DISC,) if self.spec.has_scale else RADII
+            starts = [self._start(images, radius) for radius in radii]
+            self.masks = self._best(starts, images[:TRIED_ON])
         self.sums = torch.zeros_like(self.masks)[:, None].repeat(1, 2, 1, 1)
+
+    def _start(self, images: Tensor, radius: float) -> Tensor:
+        """Masks from the windows that discs of this radius find."""
+        windows = first_windows(images, self.spec, self.penalty, radius)
+        if not len(windows):
+            windows = disc(self.spec, images, radius)
+        k = self.spec.n_sprites
+        found = pose_kmeans(windows[:WINDOWS], k, self.spec, self.draws)
+        return gauged(found, self.spec)
+
+    def _best(self, starts: list[Tensor], images: Tensor) -> Tensor:
+        """The masks that explain some images best."""
+        if len(starts) == 1:
+            return starts[0]
+        quick = replace(self.settings.search, restarts=0, replacements=0)
+        errors = []
+        for masks in starts:
+            sprites = steep(masks, self.contrast, self.spec)
+            searcher = make_searcher(self.spec, quick, self.penalty, sprites)
+            layers = layers_found(images, searcher, BATCH)
+            errors.append(sum(float(found.picture.error.sum()) for _, found in layers))
+        return starts[min(range(len(starts)), key=errors.__getitem__)]
 
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve the masks."""
@@ -114,21 +135,23 @@ def steepness(
     return best
 
 
-def disc(spec: SceneSpec, like: Tensor) -> Tensor:
+def disc(spec: SceneSpec, like: Tensor, radius: float = DISC) -> Tensor:
     """A round mask (1, h, w)."""
     sides = (spec.sprite_height, spec.sprite_width)
     far = frame_points(sides, like).norm(dim=1).view(1, *sides)
-    return ((DISC - far) * min(sides) / 2 + 0.5).clamp(0, 1)
+    return ((radius - far) * min(sides) / 2 + 0.5).clamp(0, 1)
 
 
-def first_windows(images: Tensor, spec: SceneSpec, penalty: float) -> Tensor:
+def first_windows(
+    images: Tensor, spec: SceneSpec, penalty: float, radius: float = DISC
+) -> Tensor:
     """Masks (n, h, w) of what discs find, those seen most clearly."""
     round_spec = replace(spec, n_sprites=1)
     scales = DISC_SCALES if spec.has_scale else (1.0,)
     search = Search(
         sweeps=1, rotations=1, scales=scales, refine_steps=0, restarts=0, replacements=0
     )
-    mask = disc(spec, images)
+    mask = disc(spec, images, radius)
     searcher = make_searcher(round_spec, search, penalty, with_alpha(mask, spec))
     sides, found = (spec.sprite_height, spec.sprite_width), []
     for x, layers in layers_found(images, searcher, BATCH):
