@@ -23,7 +23,7 @@ print(f"pixels labeled right: {np.mean(foreground == masks):.3f}")
 print(f"intersection over union: {overlap.mean():.3f}")
 
 # %%
-# What was learned, and the first images with their foreground.
+# What was learned, and some images with their foreground.
 
 SpriteDisplay.from_estimator(model, X, n_images=6).plot()
 

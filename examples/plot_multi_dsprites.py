@@ -45,6 +45,6 @@ print(f"pixels given the right shape, mean over shapes: {accuracy:.3f}")
 print(f"images with more than 0, 1, 2, 3, 4 objects: {model.layer_counts_.tolist()}")
 
 # %%
-# Sprites, and the first images with their layers.
+# Sprites, and some images with their layers.
 
 DecompositionDisplay.from_estimator(model, X, n_images=6).plot()

@@ -31,6 +31,6 @@ print(f"KMeans:           accuracy {clustering_accuracy(y, kmeans.labels_):.3f}"
 SpriteDisplay.from_estimator(model, X).plot()
 
 # %%
-# The first images, drawn again. The last row is where the sprite is seen.
+# Some images, drawn again. The last row is where the sprite is seen.
 
 ReconstructionDisplay.from_estimator(model, X).plot()

@@ -182,8 +182,9 @@ class SpriteClustering(
         units of X.
     transformation_params_ : dict of str to ndarray of shape (n_samples, P)
         Parameters of the transformations of each image's sprite, by name, as in the
-        table below. With backgrounds also ``"background"``, the index of the
-        background, (n_samples, 1), and ``"background_<name>"``, its parameters.
+        table below, in the order of application. With backgrounds also
+        ``"background"``, the index of the background, (n_samples, 1), and
+        ``"background_<name>"``, its parameters.
     n_iter_ : int
         Number of epochs.
     loss_curve_ : ndarray of float64
@@ -207,10 +208,10 @@ class SpriteClustering(
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type; floats in [0, 1] that span at least 1/256 are taken as they are;
-    anything else is brought to [0, 1] by the smallest and the largest value of the
-    images in `fit`. Sprites, distances and reconstructions are in the units of X again;
-    `transformation_params_` act on scaled images.
+    their type, and floats in [0, 1] are taken as they are, if they span at least a
+    sixteenth of that; anything else is brought to [0, 1] by the smallest and the
+    largest value of the images in `fit`. Sprites, distances and reconstructions are in
+    the units of X again; `transformation_params_` act on scaled images.
 
     **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
     of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in

@@ -219,9 +219,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type; floats in [0, 1] that span at least 1/256 are taken as they are;
-    anything else is brought to [0, 1] by the smallest and the largest value of the
-    images in `fit`. Black is the value that becomes 0.
+    their type, and floats in [0, 1] are taken as they are, if they span at least a
+    sixteenth of that; anything else is brought to [0, 1] by the smallest and the
+    largest value of the images in `fit`. Black is the value that becomes 0.
 
     **Maps.** `predict` gives maps, not labels of images, so to scikit-learn this is a
     transformer and no clusterer. In `predict`, 0 is the background and l + 1 the l-th

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.records import Assignment, FittedModel
+from sklearn_sprites._engine.spec import COLORS
 from sklearn_sprites._restarts import Job
 from sklearn_sprites._validation import Scaling
 
@@ -39,17 +40,28 @@ def image_attributes(
     job: Job, fitted: FittedModel, assigned: Assignment
 ) -> dict[str, Any]:
     """What was found for each of the training images."""
-    params = dict(assigned.params)
-    if fitted.spec.is_layered:
+    spec = fitted.spec
+    params = _as_applied(assigned.params, spec.transformations)
+    if spec.is_layered:
         params["background"] = assigned.background[:, None]
-        for name, values in assigned.background_params.items():
-            params[f"background_{name}"] = values
+        behind = _as_applied(
+            assigned.background_params, spec.background_transformations
+        )
+        params |= {f"background_{name}": values for name, values in behind.items()}
     return {
         "labels_": assigned.labels,
-        "counts_": np.bincount(assigned.labels, minlength=fitted.spec.n_sprites),
+        "counts_": np.bincount(assigned.labels, minlength=spec.n_sprites),
         "inertia_": inertia(assigned, job.scaling),
         "transformation_params_": params,
     }
+
+
+def _as_applied(
+    params: dict[str, NDArray], transformations: tuple[str, ...]
+) -> dict[str, NDArray]:
+    """Parameters in the order of application: warps as named, colors, centering."""
+    order = (*sorted(transformations, key=lambda name: name in COLORS), "centering")
+    return {name: params[name] for name in order if name in params}
 
 
 def inertia(assigned: Assignment, scaling: Scaling) -> float:

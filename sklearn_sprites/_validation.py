@@ -6,6 +6,7 @@ Every form of input is brought to two views of the same numbers: the flat one,
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
@@ -41,6 +42,9 @@ MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
 SMALLEST_RANGE = 2.0**-4  # share of a usual range; values that span less are scaled
 FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
+NAMES = ("transformations", "background_transformations")  # tuples of names
+PACKAGE = "sklearn_sprites."
+PRIVATE_MODULES = re.compile(r"\bsklearn_sprites\._[\w.]*\.(?=\w)")  # before a class
 ROWS = 1024  # converted at a time, to keep the float64 copy small
 
 
@@ -124,24 +128,22 @@ def check_images(
     if image_shape is not None:
         _check_image_shape(image_shape, owner)
     X = _as_array(X, owner)
+    given = getattr(X, "shape", ())
     wanted = _three(image_shape) if image_shape is not None and not fitted else fitted
     X, shape = _flatten(X, wanted, owner)
-    kind = getattr(getattr(X, "dtype", None), "kind", "f")
-    with np.errstate(invalid="ignore"):  # infinities are refused in words
-        flat = validate_data(
-            estimator,
-            X,
-            reset=fitted is None,
-            dtype="numeric" if kind in "biufcO" else np.float64,
-        )
+    try:
+        flat = _validated(estimator, X, reset=fitted is None)
+    except ValueError as error:
+        text = _told_by_shapes(str(error), given, shape, fitted, owner)
+        if text is None:
+            raise
+        raise ValueError(text) from error
     _check_kind(flat, owner)
     shape = shape or wanted or shape_of_width(flat.shape[1])
     _check_width(wanted, flat.shape[1])
     if wanted is not None and shape != wanted:
         told = f"{owner} was fitted on images" if fitted else "image_shape asks for one"
-        raise ValueError(
-            f"X has images of shape {shape} (H, W, C), but {told} of shape {wanted}."
-        )
+        raise ValueError(_other_shape(shape, told, wanted))
     return Images(flat, shape)
 
 
@@ -161,11 +163,19 @@ def check_feature_names(estimator: Any, input_features: Any) -> None:
 
 def check_parameters(estimator: Any) -> None:
     """Raise InvalidParameterError unless every parameter meets its constraints."""
-    validate_parameter_constraints(
-        estimator._parameter_constraints,
-        estimator.get_params(deep=False),
-        caller_name=type(estimator).__name__,
-    )
+    params = estimator.get_params(deep=False)
+    try:
+        validate_parameter_constraints(
+            estimator._parameter_constraints,
+            params,
+            caller_name=type(estimator).__name__,
+        )
+    except InvalidParameterError as error:
+        told = PRIVATE_MODULES.sub(PACKAGE, str(error))
+        for name in (n for n in NAMES if f"The {n!r} parameter" in told):
+            if isinstance(params[name], str) and params[name] != "auto":
+                told += f" For one name pass ({params[name]!r},)."
+        raise InvalidParameterError(told) from None
 
 
 def seed_sequence(random_state: Any) -> np.random.SeedSequence:
@@ -180,6 +190,40 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
         return np.random.SeedSequence(int(random_state))
     words = random_state.randint(0, 2**32, size=4, dtype=np.uint32)
     return np.random.SeedSequence([int(word) for word in words])
+
+
+def _validated(estimator: Any, X: Any, reset: bool) -> NDArray:
+    """What scikit-learn makes of flat images."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "f")
+    dtype = "numeric" if kind in "biufcO" else np.float64
+    with np.errstate(invalid="ignore"):  # infinities are refused in words
+        return validate_data(estimator, X, reset=reset, dtype=dtype)
+
+
+def _told_by_shapes(
+    error: str,
+    given: tuple[int, ...],
+    shape: Shape | None,
+    fitted: Shape | None,
+    owner: str,
+) -> str | None:
+    """What scikit-learn says of features, with what that means for images.
+
+    `given` is the shape of X, `shape` that of its images if they are not flat. None
+    if there is nothing to add.
+    """
+    if fitted is None or math.prod(given[1:]) == math.prod(fitted):
+        return None
+    if given == fitted or (*given, 1) == fitted:
+        return f"{error} One image? Pass X[None]."
+    if shape is not None:
+        told = f"{owner} was fitted on images"
+        return f"{_other_shape(shape, told, fitted)} {error}"
+    return None
+
+
+def _other_shape(shape: Shape, told: str, wanted: Shape) -> str:
+    return f"X has images of shape {shape} (H, W, C), but {told} of shape {wanted}."
 
 
 def _check_image_shape(image_shape: Any, owner: str) -> None:

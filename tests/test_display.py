@@ -51,16 +51,41 @@ def test_sprite_display_holds_sprites_and_counts(opaque):
     assert np.allclose(display.sprites, expected)
 
 
+def relative_errors(model, X):
+    """Squared errors for the images' own variance, a hundredth of the mean added."""
+    errors = model.transform(X).min(axis=1) ** 2
+    variances = X.reshape(len(X), -1).var(axis=1) * X[0].size
+    blank = variances.mean() / 100
+    return (errors + blank) / (variances + blank)
+
+
 def test_nearest_images_are_the_nearest_and_typical_ones_are_not(opaque):
     display = SpriteDisplay.from_estimator(opaque, DIGITS, n_images=2)
-    distances = opaque.transform(DIGITS)[:, 0]
     members = np.flatnonzero(opaque.labels_ == 0)
-    order = members[np.argsort(distances[members])]
+    order = members[np.argsort(relative_errors(opaque, DIGITS)[members])]
     shown = display.panels["nearest"][0][..., 0]
     assert np.allclose(shown, DIGITS[order[:2]] / DIGITS.max())
     typical = display.panels["typical"][0][..., 0]
     middle = DIGITS[order[(len(order) - 2) // 2 :][:2]] / DIGITS.max()
     assert np.allclose(typical, middle)
+
+
+@pytest.mark.parametrize("contrast", [0.02, 0.0])
+def test_images_of_hardly_any_contrast_are_not_the_nearest(contrast):
+    X, y = make_pictures(24)
+    pale = np.flatnonzero(y == 0)[:4]
+    X[pale] = 0.5 + contrast * (X[pale] - 0.5)
+    model = make_model(3, transformations=("color",), **QUICK).fit(X)
+    assert set(pale) & set(np.argsort(model.transform(X).min(axis=1))[:4])
+    display = SpriteDisplay.from_estimator(model, X, n_images=2)
+    assert all(np.ptp(each) > 0.2 for each in display.panels["nearest"])
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_images_that_are_all_blank_are_shown():
+    X = np.full((6, 8, 8), 3.0)
+    display = SpriteDisplay.from_estimator(make_model(2).fit(X), X).plot()
+    assert display.counts.sum() == 6
 
 
 def test_reconstructed_panel_shows_the_typical_images(opaque):
@@ -76,7 +101,7 @@ def test_sprite_display_draws_one_axis_per_panel_and_one_label_per_sprite(opaque
     titles = [axis.get_title() for axis in display.axes_]
     assert titles == ["sprite", "nearest", "typical", "reconstructed", "aligned"]
     labels = [label.get_text() for label in display.axes_[0].get_yticklabels()]
-    assert labels == [f"{k}  (n={n})" for k, n in enumerate(opaque.counts_)]
+    assert labels == [f"{k} (n={n})" for k, n in enumerate(opaque.counts_)]
     display.figure_.canvas.draw()
 
 
@@ -92,16 +117,29 @@ def test_at_most_max_sprites_are_shown(opaque):
     assert len(display.sprites) == len(display.counts) == 2
 
 
+@pytest.mark.parametrize(("max_sprites", "told"), [(3, "3 of 4 sprites"), (4, "")])
+def test_a_line_says_that_not_all_sprites_are_shown(opaque, max_sprites, told):
+    display = SpriteDisplay.from_estimator(opaque, DIGITS, max_sprites=max_sprites)
+    assert display.plot().axes_[0].get_xlabel() == told
+
+
+@pytest.mark.parametrize(
+    ("max_sprites", "told"), [(2, "2 of 3 sprites"), (3, "sprites")]
+)
+def test_the_title_says_that_not_all_sprites_of_scenes_are_shown(
+    decomposed, max_sprites, told
+):
+    X = small_bytes(decomposed)
+    display = DecompositionDisplay.from_estimator(
+        decomposed, X, max_sprites=max_sprites
+    )
+    assert display.plot().axes_[0].get_title() == f"{told} and their layers"
+
+
 def test_a_sprite_without_images_has_an_empty_row(opaque):
     few = DIGITS[opaque.labels_ == 0]
     display = SpriteDisplay.from_estimator(opaque, few).plot()
     assert display.counts.tolist() == [len(few), 0, 0, 0]
-
-
-def test_displays_draw_on_a_given_figure(opaque):
-    figure = plt.figure()
-    for kind in (SpriteDisplay, ReconstructionDisplay):
-        assert kind.from_estimator(opaque, DIGITS).plot(figure=figure).figure_ is figure
 
 
 def test_flat_images_give_the_same_display(opaque):
@@ -146,6 +184,68 @@ def small_bytes(model, n=12):
     draws = np.random.default_rng(0)
     levels = draws.integers(0, 16, (n, *model.image_shape_)).astype(np.uint8)
     return levels[..., 0] if levels.shape[-1] == 1 else levels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_displays_draw_on_a_given_figure_or_subfigure(kind, request):
+    model = request.getfixturevalue(KINDS[kind])
+    display = kind.from_estimator(model, small_bytes(model))
+    figure = plt.figure()
+    for place in (figure, plt.figure().subfigures(1, 2)[0]):
+        assert display.plot(figure=place).figure_ is place
+        assert all(axis.figure is place for axis in display.axes_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_axis_is_refused_with_the_parameter_to_use(kind, request):
+    model = request.getfixturevalue(KINDS[kind])
+    display = kind.from_estimator(model, small_bytes(model))
+    message = f"{kind.__name__} draws a whole figure, .* got ax=<Axes.*; pass figure="
+    with pytest.raises(TypeError, match=message):
+        display.plot(ax=plt.figure().subplots())
+    assert display.plot(ax=None).figure_ is not None
+
+
+@pytest.mark.parametrize("kind", [ReconstructionDisplay, DecompositionDisplay])
+@pytest.mark.parametrize("n_images", [1, 4, 6, 12, 20])
+def test_images_are_chosen_evenly_over_the_set(kind, n_images, request):
+    model = request.getfixturevalue(KINDS[kind])
+    X = small_bytes(model)
+    X[:] = np.arange(12).reshape(12, *[1] * (X.ndim - 1))  # each its number
+    display = kind.from_estimator(model, X, n_images=n_images)
+    parts = display.rows if kind is ReconstructionDisplay else display.columns
+    chosen = [round(255 * np.max(each)) for each in parts["image"]]
+    size = 12 / min(n_images, 12)
+    assert [int(k // size) for k in chosen] == list(range(min(n_images, 12)))
+
+
+def rows_of(axis):
+    """Where an axis with a mosaic begins and ends, in pixels from below."""
+    extent = axis.get_window_extent()
+    return extent.y0, extent.y1
+
+
+@pytest.mark.parametrize("n_layers", [1, 4, 10])
+def test_rows_of_all_columns_of_scenes_are_at_one_height(n_layers):
+    X = scenes.make_scenes(8)[0]
+    model = scenes.make_decomposition(n_layers=n_layers, max_rounds=1).fit(X)
+    display = DecompositionDisplay.from_estimator(model, X).plot()
+    display.figure_.canvas.draw()
+    below = [rows_of(axis) for axis in display.axes_[1:]]
+    assert np.ptp(below, axis=0).max() < 1
+
+
+def test_rows_of_all_panels_of_sprites_are_at_one_height(layered):
+    display = SpriteDisplay.from_estimator(*layered, n_images=8).plot()
+    display.figure_.canvas.draw()
+    assert np.ptp([rows_of(axis) for axis in display.axes_], axis=0).max() < 1
+
+
+def test_sprites_of_scenes_are_named_by_index_and_number_of_layers(decomposed):
+    X = small_bytes(decomposed)
+    display = DecompositionDisplay.from_estimator(decomposed, X).plot()
+    names = [text.get_text() for text in display.axes_[0].texts]
+    assert names == [f"{k} (n={n})" for k, n in enumerate(decomposed.counts_)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,14 +306,14 @@ def test_estimators_of_another_class_are_refused_by_name(kind, request):
 def test_reconstruction_display_compares(opaque):
     rows = ReconstructionDisplay.from_estimator(opaque, DIGITS, n_images=5).plot().rows
     assert list(rows) == ["image", "reconstruction", "difference"]
-    assert np.allclose(rows["image"][..., 0], DIGITS[:5] / DIGITS.max())
+    assert np.allclose(rows["image"][..., 0], DIGITS[8::16] / DIGITS.max())
     assert np.allclose(rows["difference"], abs(rows["image"] - rows["reconstruction"]))
 
 
 def test_reconstruction_display_shows_the_foreground_over_a_background(layered):
     model, images = layered
     rows = ReconstructionDisplay.from_estimator(model, images, n_images=3).plot().rows
-    assert np.allclose(rows["foreground"][..., 0], model.segment(images[:3]))
+    assert np.allclose(rows["foreground"][..., 0], model.segment(images[4::8]))
 
 
 @pytest.mark.parametrize("kind", [SpriteDisplay, ReconstructionDisplay])

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import warnings
 from functools import partial
 
@@ -628,6 +629,33 @@ def test_s8_other_sizes_are_refused_after_fit(fitted):
         fitted.predict(np.zeros((3, 4, 16)))
     with pytest.raises(ValueError, match="X has 192 features"):
         fitted.predict(np.zeros((3, 8, 8, 3)))
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (20, 20), (8, 8, 3)])
+def test_s8_images_of_other_sizes_are_told_by_their_shapes(fitted, shape):
+    seen = (*shape, 1)[:3]
+    message = rf"{re.escape(str(seen))} \(H, W, C\), but .* shape \(8, 8, 1\)\. X has"
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(np.zeros((3, *shape)))
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_s8_a_single_image_is_refused_with_the_remedy(channels):
+    X, _ = make_pictures(channels=channels)
+    model = make_model(**KMEANS).fit(X)
+    remedy = r"is expecting .* One image\? Pass X\[None\]\."
+    with pytest.raises(ValueError, match=remedy):
+        model.predict(X[0])
+    assert model.predict(X[0][None]) == model.labels_[:1]
+
+
+def test_s8_what_is_no_single_image_is_not_taken_for_one(fitted):
+    with pytest.raises(ValueError, match=r"expecting 64 features as input\.$"):
+        fitted.predict(np.zeros((3, 8)))
+    strips = make_model(2, **KMEANS).fit(np.random.default_rng(0).uniform(size=(9, 5)))
+    with pytest.raises(ValueError, match="contains NaN") as refused:
+        strips.predict(np.full((1, 5), np.nan))
+    assert "One image" not in str(refused.value)
 
 
 @quiet

@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import sklearn_sprites
-from sklearn_sprites import SpriteClustering, Swap
+from sklearn_sprites import LayeredSpriteDecomposition, SpriteClustering, Swap
 from sklearn_sprites._engine.training import fit as engine
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
 from tests.pictures import (
@@ -502,6 +502,31 @@ def test_p_bad_values_are_refused_in_fit_and_not_before(pictures, name, values):
         message = f"The '{name}' parameter of SpriteClustering must be"
         with pytest.raises(ValueError, match=message):
             model.fit(pictures)
+
+
+@pytest.mark.parametrize("name", ["transformations", "background_transformations"])
+@pytest.mark.parametrize("kind", [SpriteClustering, LayeredSpriteDecomposition])
+def test_p_a_bare_name_is_refused_with_the_tuple_to_pass(pictures, kind, name):
+    with pytest.raises(ValueError, match=r"For one name pass \('similarity',\)\.$"):
+        kind(**{name: "similarity"}).fit(pictures)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (SpriteClustering, "init"),
+        (SpriteClustering, "curriculum"),
+        (SpriteClustering, "reassignment"),
+        (LayeredSpriteDecomposition, "init"),
+        (LayeredSpriteDecomposition, "localizer"),
+    ],
+)
+def test_p_classes_are_named_as_users_import_them(pictures, kind, name):
+    with pytest.raises(ValueError, match="must be") as refused:
+        kind(**{name: 3}).fit(pictures)
+    named = re.findall(r"'sklearn_sprites\.([^']*)'", str(refused.value))
+    assert named
+    assert set(named) <= set(sklearn_sprites.__all__)
 
 
 def test_p_more_clusters_than_any_data_has(pictures):

@@ -189,3 +189,19 @@ def test_centered_images_are_redrawn_too():
     columns = (np.arange(width) - right).clip(0, width - 1)
     drawn = drawn[rows][:, columns]
     np.testing.assert_allclose(drawn, model.reconstruct(X[:1])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("color", ["solve", "predict"])
+def test_parameters_are_listed_in_the_order_of_application(color):
+    X, _ = make_pictures(n=12, channels=3)
+    model = make_model(
+        2,
+        n_backgrounds=1,
+        transformations=("color", "thin_plate_spline", "affine"),
+        background_transformations=("linear_color", "translation"),
+        color=color,
+        **QUICK,
+    ).fit(X)
+    behind = ["background", "background_translation", "background_linear_color"]
+    expected = ["thin_plate_spline", "affine", "color", *behind]
+    assert list(model.transformation_params_) == expected

@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from sklearn_sprites import LayeredSpriteDecomposition, SpriteClustering
+from sklearn_sprites._validation import Scaling
 from sklearn_sprites.datasets import make_tetrominoes
 from sklearn_sprites.exceptions import UnitsWarning
 
@@ -46,6 +47,26 @@ def test_integers_that_fill_their_type_are_divided_by_its_largest_value():
     model = SpriteClustering(3, max_epochs=2, random_state=0)
     same = SpriteClustering(3, max_epochs=2, random_state=0).fit(X / 255)
     np.testing.assert_array_equal(model.fit(X).labels_, same.labels_)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        (np.uint8, 10, 26, (0, 255)),
+        (np.uint8, 10, 25, (10, 15)),
+        (np.uint16, 1000, 5096, (0, 65535)),
+        (np.uint16, 1000, 5095, (1000, 4095)),
+        (np.float64, 0.5, 0.5625, (0, 1)),
+        (np.float64, 0.5, 0.5624, (0.5, 0.0624)),
+        (np.float64, -0.25, 0.75, (-0.25, 1)),
+        (np.int64, 0, 255, (0, 255)),
+    ],
+)
+def test_usual_units_stay_if_values_span_a_sixteenth_of_them(
+    dtype, low, high, expected
+):
+    scaling = Scaling.of(np.array([[low, high]], dtype), "SpriteClustering")
+    assert (scaling.offset, scaling.scale) == pytest.approx(expected)
 
 
 @few_rounds

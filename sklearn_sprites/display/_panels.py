@@ -42,6 +42,12 @@ def apply(method: Any, images: NDArray, rows: NDArray) -> NDArray:
     return result.reshape(*chosen.shape[:3], -1)
 
 
+def spread(n_images: int, n_all: int) -> NDArray:
+    """Rows of images evenly over a set, in its order: the middles of equal parts."""
+    n_images = min(n_images, n_all)
+    return (2 * np.arange(n_images) + 1) * n_all // (2 * max(1, n_images))
+
+
 def unit_scale(images: NDArray) -> Any:
     """How to bring values in the user's units to [0, 1], as the images span it."""
     if images.dtype.kind in "u":
@@ -91,6 +97,20 @@ def mosaic_of(rows: list[NDArray], width: int, shape: tuple[int, ...]) -> NDArra
     return canvas[:-gap, :-gap]
 
 
+def mosaics_of(
+    columns: dict[str, list[NDArray]], shape: tuple[int, ...]
+) -> tuple[dict[str, NDArray], list[int]]:
+    """Columns, each a list of rows of pictures, as mosaics, and how wide they are."""
+    widths = [max([1, *map(len, rows)]) for rows in columns.values()]
+    named = zip(columns.items(), widths, strict=True)
+    return {title: mosaic_of(rows, n, shape) for (title, rows), n in named}, widths
+
+
+def ratios_of(mosaics: dict[str, NDArray]) -> list[int]:
+    """Widths, gaps included, at which rows of mosaics side by side line up."""
+    return [mosaic.shape[1] for mosaic in mosaics.values()]
+
+
 def draw_columns(
     mosaics: dict[str, NDArray], widths: list[int], n_rows: int, figure: Any
 ) -> tuple[Any, NDArray]:
@@ -106,7 +126,8 @@ def draw_columns(
             ),
             layout="constrained",
         )
-    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    ratios = ratios_of(mosaics)
+    axes = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
     for axis, (title, mosaic) in zip(axes, mosaics.items(), strict=True):
         show(axis, mosaic, title)
     return figure, axes
@@ -115,6 +136,7 @@ def draw_columns(
 def show(axis: Any, picture: NDArray, title: str) -> None:
     """A picture without a frame."""
     axis.imshow(picture, interpolation="nearest")
+    axis.set_anchor("N")  # titles side by side stay at one height
     axis.set_title(title, fontsize="medium")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
@@ -126,6 +148,25 @@ def label_rows(axis: Any, labels: list[str]) -> None:
     centers = (np.arange(len(labels)) + 0.5) * bottom / len(labels)
     axis.set_yticks(centers, labels)
     axis.tick_params(left=False)
+
+
+def sprite_names(counts: NDArray) -> list[str]:
+    """Index of each sprite, by which results call it, and how often it is shown."""
+    return [f"{k} (n={n})" for k, n in enumerate(counts)]
+
+
+def count_of(n_shown: int, n_all: int | None) -> str:
+    """As in "20 of 40 sprites"; nothing if these are all."""
+    return f"{n_shown} of {n_all} sprites" if n_shown < (n_all or 0) else ""
+
+
+def refuse_axis(ax: Any, owner: str) -> None:
+    """Say that `ax` is not the parameter, as it is in scikit-learn's displays."""
+    if ax is not None:
+        raise TypeError(
+            f"{owner} draws a whole figure, not on one axis, but plot got ax={ax!r}; "
+            "pass figure=, a figure or a subfigure, or nothing for a new one."
+        )
 
 
 def pyplot() -> Any:

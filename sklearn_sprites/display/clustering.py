@@ -10,22 +10,34 @@ from sklearn_sprites.display._panels import (
     apply,
     as_images,
     call,
+    count_of,
     draw_columns,
     label_rows,
     mosaic_of,
+    mosaics_of,
     over_checkers,
+    refuse_axis,
+    spread,
+    sprite_names,
     unit_scale,
 )
 
 __all__ = ["ReconstructionDisplay", "SpriteDisplay"]
+
+BLANK = 0.01  # of the mean variance; images of less contrast hardly count as near
 
 
 class SpriteDisplay:
     """Sprites of a fitted clustering with the images that they explain.
 
     One row per sprite: the sprite with the number of its images, its mask if it has
-    one, its nearest images, typical ones (at the median distance), how the sprite is
-    transformed to explain these, and these brought into the frame of the sprite.
+    one, its nearest images, typical ones (at the median), how the sprite is transformed
+    to explain these, and these brought into the frame of the sprite. If there are more
+    sprites than rows, a line below says so.
+
+    Images are near if their squared error is small for their own variance: of two that
+    are drawn equally well, a pale one has the smaller distance. A hundredth of the mean
+    variance is added to both, so that blank images are not near.
 
     Use :meth:`from_estimator` to make one.
 
@@ -39,6 +51,8 @@ class SpriteDisplay:
         Images per sprite among those shown to the display.
     panels : dict of str to list of ndarray of shape (n, H, W, C)
         Title of a panel -> for each sprite, its pictures in that panel, in [0, 1].
+    n_sprites : int or None, default=None
+        Sprites of the estimator; None if `sprites` are all.
 
     Attributes
     ----------
@@ -65,11 +79,13 @@ class SpriteDisplay:
         masks: NDArray | None,
         counts: NDArray,
         panels: dict[str, list[NDArray]],
+        n_sprites: int | None = None,
     ) -> None:
         self.sprites = sprites
         self.masks = masks
         self.counts = counts
         self.panels = panels
+        self.n_sprites = n_sprites
 
     @classmethod
     def from_estimator(
@@ -86,7 +102,8 @@ class SpriteDisplay:
         n_images : int, default=4
             Images per sprite in each panel.
         max_sprites : int, default=20
-            Sprites to show, the largest clusters of the fit first.
+            Sprites to show, the largest clusters of the fit first; more of them, or all
+            with ``len(estimator.sprites_)``, make a longer figure.
 
         Returns
         -------
@@ -103,11 +120,11 @@ class SpriteDisplay:
         images = as_images(X, estimator, SpriteClustering)
         distances = np.asarray(call(estimator.transform, images))
         labels = distances.argmin(axis=1)
-        own = distances[np.arange(len(labels)), labels]
+        misfit = _relative_errors(images, distances.min(axis=1))
         n_sprites = min(len(estimator.sprites_), max_sprites)
-        members = [_by_distance(labels, own, k) for k in range(n_sprites)]
+        members = [_nearest_first(labels, misfit, k) for k in range(n_sprites)]
         nearest = [order[:n_images] for order in members]
-        typical = [_around_median(order, own, n_images) for order in members]
+        typical = [_around_median(order, n_images) for order in members]
         to_unit = unit_scale(images)
         channels = images.shape[-1]
         sprites = estimator.sprites_[:n_sprites]
@@ -126,34 +143,43 @@ class SpriteDisplay:
                 "reconstructed": pictures(estimator.reconstruct),
                 "aligned": pictures(estimator.align),
             },
+            n_sprites=len(estimator.sprites_),
         )
 
-    def plot(self, *, figure: Any = None) -> Self:
+    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
         """Draw the rows.
 
         Parameters
         ----------
-        figure : matplotlib Figure or None, default=None
+        figure : matplotlib Figure, SubFigure or None, default=None
             Where to draw; None makes a new figure of fitting size.
+        ax : None
+            Not used: a whole figure is drawn. To draw beside other things, pass a
+            subfigure as `figure`.
 
         Returns
         -------
         display : SpriteDisplay
             Itself, with ``figure_`` and ``axes_``.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is given.
         """
+        refuse_axis(ax, type(self).__name__)
         columns = {"sprite": list(over_checkers(self.sprites, self.masks)[:, None])}
         if self.masks is not None:
             columns["mask"] = list(self.masks[:, None, ..., None])
         columns |= self.panels
-        widths = [max([1, *map(len, rows)]) for rows in columns.values()]
-        mosaics = {
-            title: mosaic_of(rows, width, self.sprites.shape[1:])
-            for (title, rows), width in zip(columns.items(), widths, strict=True)
-        }
+        mosaics, widths = mosaics_of(columns, self.sprites.shape[1:])
         self.figure_, self.axes_ = draw_columns(
             mosaics, widths, len(self.sprites), figure
         )
-        label_rows(self.axes_[0], [f"{k}  (n={n})" for k, n in enumerate(self.counts)])
+        label_rows(self.axes_[0], sprite_names(self.counts))
+        note = count_of(len(self.sprites), self.n_sprites)
+        if note:
+            self.axes_[0].set_xlabel(note)
         return self
 
 
@@ -192,7 +218,7 @@ class ReconstructionDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, n_images: int = 12) -> Self:
-        """Reconstruct the first images with a fitted estimator.
+        """Reconstruct some images with a fitted estimator.
 
         Parameters
         ----------
@@ -201,7 +227,8 @@ class ReconstructionDisplay:
         X : array-like of shape (n, H, W), (n, H, W, C) or (n, d)
             Images, in any form that the estimator accepts.
         n_images : int, default=12
-            How many of them to show.
+            How many of them to show, evenly over X and in its order, as sets are often
+            sorted by kind. For the first ones pass these alone.
 
         Returns
         -------
@@ -217,31 +244,40 @@ class ReconstructionDisplay:
         """
         images = as_images(X, estimator, SpriteClustering)
         to_unit = unit_scale(images)
-        first = np.arange(min(n_images, len(images)))
-        shown = to_unit(images[first])
-        drawn = to_unit(apply(estimator.reconstruct, images, first))
+        chosen = spread(n_images, len(images))
+        shown = to_unit(images[chosen])
+        drawn = to_unit(apply(estimator.reconstruct, images, chosen))
         rows = {
             "image": shown,
             "reconstruction": drawn,
             "difference": abs(shown - drawn),
         }
         if estimator.sprites_.shape[-1] > images.shape[-1]:
-            rows["foreground"] = apply(estimator.segment, images, first)
+            rows["foreground"] = apply(estimator.segment, images, chosen)
         return cls(rows=rows)
 
-    def plot(self, *, figure: Any = None) -> Self:
+    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
         """Draw the rows.
 
         Parameters
         ----------
-        figure : matplotlib Figure or None, default=None
+        figure : matplotlib Figure, SubFigure or None, default=None
             Where to draw; None makes a new figure of fitting size.
+        ax : None
+            Not used: a whole figure is drawn. To draw beside other things, pass a
+            subfigure as `figure`.
 
         Returns
         -------
         display : ReconstructionDisplay
             Itself, with ``figure_`` and ``axes_``.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is given.
         """
+        refuse_axis(ax, type(self).__name__)
         images = self.rows["image"]
         mosaic = mosaic_of(list(self.rows.values()), len(images), images.shape[1:])
         self.figure_, self.axes_ = draw_columns(
@@ -251,12 +287,21 @@ class ReconstructionDisplay:
         return self
 
 
-def _by_distance(labels: NDArray, own: NDArray, k: int) -> NDArray:
+def _relative_errors(images: NDArray, distances: NDArray) -> NDArray:
+    """Squared errors for the images' own variance, close to 1 for blank ones, (n,)."""
+    span = np.float64(images.max()) - np.float64(images.min()) or np.float64(1)
+    variances = (images / span).var(axis=(1, 2)).sum(axis=-1)
+    variances *= np.prod(images.shape[1:3])  # summed over pixels, as errors are
+    blank = BLANK * variances.mean() or 1.0
+    return ((distances / span) ** 2 + blank) / (variances + blank)
+
+
+def _nearest_first(labels: NDArray, misfit: NDArray, k: int) -> NDArray:
     members = np.flatnonzero(labels == k)
-    return members[np.argsort(own[members], kind="stable")]
+    return members[np.argsort(misfit[members], kind="stable")]
 
 
-def _around_median(order: NDArray, own: NDArray, n_images: int) -> NDArray:
-    """Of images sorted by distance, those at the middle of the sorting."""
+def _around_median(order: NDArray, n_images: int) -> NDArray:
+    """Of images sorted by how near they are, those at the middle of the sorting."""
     start = max(0, (len(order) - n_images) // 2)
     return order[start : start + n_images]

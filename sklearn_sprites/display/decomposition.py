@@ -12,10 +12,16 @@ from sklearn_sprites.display._panels import (
     as_images,
     call,
     checkers,
+    count_of,
     mosaic_of,
+    mosaics_of,
     over_checkers,
     pyplot,
+    ratios_of,
+    refuse_axis,
     show,
+    spread,
+    sprite_names,
     unit_scale,
 )
 
@@ -29,8 +35,9 @@ GOLDEN = 0.61803398875  # hues in steps of this share of the circle hardly repea
 class DecompositionDisplay:
     """Scenes as a fitted decomposition sees them, under the sprites that it learned.
 
-    Above, the sprites with the number of layers that show them in the training
-    images, in the color that stands for them. Below, one row per image: the image, how
+    Above, the sprites with their index, as in ``found.sprite == 2``, and the number of
+    layers that show them in the training images, in the color that stands for them; if
+    there are more sprites, the title says so. Below, one row per image: the image, how
     it is drawn from its layers, its instances, its classes, and its layers by
     themselves, in the order of what they save.
 
@@ -46,6 +53,8 @@ class DecompositionDisplay:
         Layers that show each sprite.
     columns : dict of str to list of ndarray of shape (m, H, W, C)
         Title of a column -> for each image, its pictures in that column, in [0, 1].
+    n_sprites : int or None, default=None
+        Sprites of the estimator; None if `sprites` are all.
 
     Attributes
     ----------
@@ -74,17 +83,19 @@ class DecompositionDisplay:
         masks: NDArray,
         counts: NDArray,
         columns: dict[str, list[NDArray]],
+        n_sprites: int | None = None,
     ) -> None:
         self.sprites = sprites
         self.masks = masks
         self.counts = counts
         self.columns = columns
+        self.n_sprites = n_sprites
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, *, n_images: int = 8, max_sprites: int = 20
     ) -> Self:
-        """Decompose the first images with a fitted estimator.
+        """Decompose some images with a fitted estimator.
 
         Parameters
         ----------
@@ -93,9 +104,10 @@ class DecompositionDisplay:
         X : array-like of shape (n, H, W), (n, H, W, C) or (n, d)
             Images, in any form that the estimator accepts.
         n_images : int, default=8
-            How many of them to show.
+            How many of them to show, evenly over X and in its order. For the first ones
+            pass these alone.
         max_sprites : int, default=20
-            Sprites to show, the most used first.
+            Sprites to show, the most used first; all with ``len(estimator.sprites_)``.
 
         Returns
         -------
@@ -109,7 +121,8 @@ class DecompositionDisplay:
         ValueError
             If X holds no images, or none that the estimator accepts.
         """
-        images = as_images(X, estimator, LayeredSpriteDecomposition)[:n_images]
+        images = as_images(X, estimator, LayeredSpriteDecomposition)
+        images = images[spread(n_images, len(images))]
         to_unit = unit_scale(images)
         found = call(estimator.decompose, images)
         instances = estimator.render(found, "instances")
@@ -131,24 +144,33 @@ class DecompositionDisplay:
                 **{title: list(each[:, None]) for title, each in columns.items()},
                 "layers": list(_layers(estimator, found, to_unit)),
             },
+            n_sprites=len(estimator.sprites_),
         )
 
-    def plot(self, *, figure: Any = None) -> Self:
+    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
         """Draw the sprites and the rows.
 
         Parameters
         ----------
-        figure : matplotlib Figure or None, default=None
+        figure : matplotlib Figure, SubFigure or None, default=None
             Where to draw; None makes a new figure of fitting size.
+        ax : None
+            Not used: a whole figure is drawn. To draw beside other things, pass a
+            subfigure as `figure`.
 
         Returns
         -------
         display : DecompositionDisplay
             Itself, with ``figure_`` and ``axes_``.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is given.
         """
+        refuse_axis(ax, type(self).__name__)
         rows = next(iter(self.columns.values()))
-        shape = rows[0].shape[1:]
-        widths = [max(map(len, pictures)) for pictures in self.columns.values()]
+        mosaics, widths = mosaics_of(self.columns, rows[0].shape[1:])
         per_row = max(8, sum(widths))
         n_above = -(-len(self.sprites) // per_row)
         heights = [1.6 * n_above, len(rows)]
@@ -156,19 +178,18 @@ class DecompositionDisplay:
             size = PANEL_INCHES * (sum(widths) + 1), PANEL_INCHES * sum(heights) + 0.8
             figure = pyplot().figure(figsize=size, layout="constrained")
         grid = figure.add_gridspec(
-            2, len(widths), height_ratios=heights, width_ratios=widths
+            2, len(widths), height_ratios=heights, width_ratios=ratios_of(mosaics)
         )
-        above = figure.add_subplot(grid[0, :])
-        self._plot_sprites(above, per_row)
-        axes = [above]
-        for i, (title, pictures) in enumerate(self.columns.items()):
+        axes = [figure.add_subplot(grid[0, :])]
+        self._plot_sprites(axes[0], per_row)
+        for i, (title, mosaic) in enumerate(mosaics.items()):
             axes.append(figure.add_subplot(grid[1, i]))
-            show(axes[-1], mosaic_of(pictures, widths[i], shape), title)
+            show(axes[-1], mosaic, title)
         self.figure_, self.axes_ = figure, np.array(axes)
         return self
 
     def _plot_sprites(self, axis: Any, per_row: int) -> None:
-        """Sprites in rows, each on its number of layers in its color."""
+        """Sprites in rows, each on its name in its color."""
         pictures = over_checkers(self.sprites, self.masks, BOARD)
         rows = [pictures[i : i + per_row] for i in range(0, len(pictures), per_row)]
         height, width = pictures.shape[1:3]
@@ -178,18 +199,19 @@ class DecompositionDisplay:
             some[:, height:] = 1
         wide = min(per_row, len(pictures))
         mosaic = mosaic_of(padded, wide, (height + room, width))
-        show(axis, mosaic, "sprites and their layers")
+        count = count_of(len(pictures), self.n_sprites) or "sprites"
+        show(axis, mosaic, f"{count} and their layers")
         colors = _label_colors(len(pictures) + 1)
         gap = max(1, (height + room) // 16)
-        for k, count in enumerate(self.counts):
+        for k, name in enumerate(sprite_names(self.counts)):
             axis.text(
                 (k % per_row) * (width + gap) + (width - 1) / 2,
                 (k // per_row) * (height + room + gap) + height + room / 2,
-                str(count),
+                name,
                 color=0.8 * colors[k + 1],
                 ha="center",
                 va="center",
-                fontsize="small",
+                fontsize="x-small",
             )
 
 

@@ -100,6 +100,13 @@ def test_distances_are_those_to_what_is_drawn_in_the_images_themselves():
 
 
 @few_epochs
+def test_centering_is_listed_after_what_is_done_to_the_sprite(scattered):
+    model = SpriteClustering(2, max_epochs=2, random_state=0).fit(scattered[0])
+    expected = ["affine", "thin_plate_spline", "color", "centering"]
+    assert list(model.transformation_params_) == expected
+
+
+@few_epochs
 def test_objects_in_the_middle_are_left_there():
     images = np.zeros((60, 12, 12))
     images[:, 3:9, 5:7] = 1
