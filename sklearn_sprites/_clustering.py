@@ -63,6 +63,7 @@ from sklearn_sprites._warning import warn
 from sklearn_sprites.exceptions import ClusterCollapseWarning
 
 REASSIGNMENTS = {"swap": Swap(), "clone": ClonePerturb()}
+MASK_PENALTY = 0.03  # where it is "auto", and there is one cluster
 
 
 class SpriteClustering(
@@ -133,11 +134,12 @@ class SpriteClustering(
     mask_noise : float, default=0.4
         Amplitude of noise on the opacity of sprites while training; keeps masks from
         being half transparent. Only with `n_backgrounds`.
-    mask_penalty : float, default=0.02
+    mask_penalty : "auto" or float, default="auto"
         What it costs to cover an image with an opaque sprite, as a share of the
-        variance of the images: what sprite and background explain equally well is left
-        to the background. More makes masks smaller; 0 is the papers' way. Only with
-        `n_backgrounds`.
+        variance within images: what sprite and background explain equally well is left
+        to the background. More makes masks smaller; 0 is the papers' way. ``"auto"`` is
+        0.03 for one cluster, where masks are all there is to find, and 0 for several,
+        whose labels may change with it, for better or worse. Only with `n_backgrounds`.
     max_epochs : int, default=60
         Largest number of passes over the images.
     tol : float, default=1e-3
@@ -151,7 +153,7 @@ class SpriteClustering(
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit, with its scaling of values and the last
         stage of `curriculum`, instead of starting again. Network and image size must be
-        the same.
+        the same; `init` and `n_init` are then ignored.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:<index>"``, or ``"auto"`` for CUDA where there
         is some. Not part of the state: a model can be fitted on one device and predict
@@ -169,6 +171,8 @@ class SpriteClustering(
             float64
         Sprites, in the units of X; with backgrounds the last channel is the opacity,
         from 0 to 1. Sorted by the number of images that they explain, largest first.
+        Where colors are solved, any contrast of a sprite explains the same, so values
+        may lie far outside those of X.
     cluster_centers_ : ndarray of shape (n_clusters, H * W * C), float64
         Sprites, flattened; with backgrounds, as they look on the first one.
     backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
@@ -300,7 +304,10 @@ class SpriteClustering(
         "curriculum": [StrOptions(set(CURRICULA)), Milestones, tuple, list],
         "reassignment": [StrOptions(set(REASSIGNMENTS)), Swap, ClonePerturb, None],
         "mask_noise": [Interval(Real, 0, None, closed="left")],
-        "mask_penalty": [Interval(Real, 0, None, closed="left")],
+        "mask_penalty": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -326,7 +333,7 @@ class SpriteClustering(
         curriculum: str | tuple[tuple[str, ...], ...] = "one_by_one",
         reassignment: str | Swap | ClonePerturb | None = "swap",
         mask_noise: float = 0.4,
-        mask_penalty: float = 0.02,
+        mask_penalty: float | str = "auto",
         max_epochs: int = DEFAULT_MAX_EPOCHS,
         tol: float = 1e-3,
         batch_size: int = 128,
@@ -679,15 +686,17 @@ class SpriteClustering(
 
     def _settings(self, spec: ModelSpec) -> TrainingSettings:
         """Training parameters as the engine wants them."""
-        reassignment = self.reassignment
+        reassignment, penalty = self.reassignment, self.mask_penalty
         if isinstance(reassignment, str):
             reassignment = REASSIGNMENTS[reassignment]
+        if isinstance(penalty, str):
+            penalty = MASK_PENALTY if spec.n_sprites == 1 else 0.0
         return TrainingSettings(
             init=self.init if is_rule(self.init) else "array",
             curriculum=stages_of(self.curriculum, spec),
             reassignment=reassignment,
             mask_noise=float(self.mask_noise),
-            mask_penalty=float(self.mask_penalty),
+            mask_penalty=float(penalty),
             max_epochs=int(self.max_epochs),
             tol=float(self.tol),
             batch_size=int(self.batch_size),

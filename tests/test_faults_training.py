@@ -425,6 +425,19 @@ def test_r22_warm_start_refuses_another_network(pictures, change, message):
     assert {**vars(model), **{k: before[k] for k in change}} == before
 
 
+@quiet
+def test_r22_warm_start_refuses_an_encoder_with_other_weights(pictures):
+    def encoder(width):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, width))
+
+    model = make_model(**QUICK, warm_start=True, encoder=encoder(8)).fit(pictures)
+    labels = model.predict(pictures)
+    message = r"encoder is not the network.*was \(8,\) and is \(5,\) now.*warm_start"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(encoder=encoder(5)).fit(pictures)
+    np.testing.assert_array_equal(model.predict(pictures), labels)
+
+
 def test_r22_warm_start_refuses_images_of_another_size(pictures):
     model = make_model(**KMEANS, warm_start=True).fit(pictures)
     with pytest.raises(ValueError, match="height was 8 and is 9 now"):
@@ -482,7 +495,7 @@ def test_restarts_are_compared(pictures):
         ("learning_rate", [0, -1, np.nan, np.inf]),
         ("batch_size", [0, -1, 16.0]),
         ("mask_noise", [-0.1, np.nan]),
-        ("mask_penalty", [-0.1, np.nan]),
+        ("mask_penalty", [-0.1, np.nan, "none"]),
         ("random_state", [-1, 2**32, 0.5, np.random.default_rng(0)]),
         ("init", ["kmeans++", 3]),
         ("color", ["solved", None]),

@@ -219,7 +219,7 @@ class TrainingSettings:
     curriculum: str | tuple[tuple[str, ...], ...] | Milestones = "one_by_one"
     reassignment: Swap | ClonePerturb | None = Swap()
     mask_noise: float = 0.4
-    mask_penalty: float = 0.02
+    mask_penalty: float = 0.0
     max_epochs: int = DEFAULT_MAX_EPOCHS
     tol: float = 1e-3
     batch_size: int = 128

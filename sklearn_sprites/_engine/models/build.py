@@ -40,7 +40,10 @@ def to_arrays(model: ClusteringModel) -> dict[str, NDArray]:
 def from_fitted(
     fitted: FittedModel, device: str, encoder: nn.Module | None = None
 ) -> ClusteringModel:
-    """The model that :func:`to_arrays` took apart."""
+    """The model that :func:`to_arrays` took apart.
+
+    Raises ValueError if `encoder`, a user's module, has other weights than it had.
+    """
     arrays = {n: torch.from_numpy(np.array(v)) for n, v in fitted.arrays.items()}
     model = build_model(
         fitted.spec,
@@ -49,5 +52,20 @@ def from_fitted(
         torch.Generator().manual_seed(0),  # every weight is overwritten
         encoder,
     )
+    _refuse_other_weights(model, arrays)
     model.load_state_dict(arrays)
     return model
+
+
+def _refuse_other_weights(model: ClusteringModel, arrays: dict[str, Tensor]) -> None:
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in arrays.items()}
+    other = sorted(
+        name for name in {*wanted, *given} if wanted.get(name) != given.get(name)
+    )
+    if other:
+        before, now = (found.get(other[0], "missing") for found in (given, wanted))
+        raise ValueError(
+            f"encoder is not the network of the last fit: {other[0]!r} was {before} "
+            f"and is {now} now; pass that encoder, or fit with warm_start=False."
+        )

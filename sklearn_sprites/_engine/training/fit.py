@@ -95,10 +95,10 @@ def fit_clustering(
 
 
 def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> float:
-    """The price of covering a pixel, from a share of the variance of images."""
+    """The price of covering a pixel, from a share of the variance within images."""
     if not (spec.is_layered and settings.mask_penalty):
         return 0.0
-    return settings.mask_penalty * float(images.var(0, correction=0).mean())
+    return settings.mask_penalty * float(images.flatten(2).var(2, correction=0).mean())
 
 
 def _begin(
