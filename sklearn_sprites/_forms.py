@@ -24,8 +24,9 @@ def _as_plain(X: Any, owner: str) -> Any:
     if type(X).__module__.partition(".")[0] == "torch":
         X = _from_tensor(X)
     elif hasattr(X, "__array__") and not isinstance(X, np.ndarray):
-        array = np.asarray(X)
-        X = array if array.ndim > 2 else X  # scikit-learn knows flat ones
+        if len(getattr(X, "shape", (0,) * 3)) > 2:  # scikit-learn knows flat ones
+            array = np.asarray(X)
+            X = array if array.ndim > 2 else X
     if isinstance(X, np.ma.MaskedArray):
         if np.ma.getmaskarray(X).any():
             raise ValueError(

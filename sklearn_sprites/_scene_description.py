@@ -18,6 +18,7 @@ from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
 MOST_COMBINATIONS = 20_000
 PLAIN = 0.03  # difference from its level, in model units, that a plain ground may have
+JUDGED = 200  # images, about, that tell what the ground is
 NOT_BLACK = 0.1  # level of a ground that layers would have to explain
 
 LOCALIZERS: dict[str, Search | Distilled | Regression | Attention] = {
@@ -172,6 +173,7 @@ def plain_ground(batch: NDArray) -> float | None:
     """
     if min(batch.shape[2:]) < SMALLEST_SIDE:
         return None
+    batch = batch[:: -(-len(batch) // JUDGED)]
     sides = batch[..., 0, :], batch[..., -1, :], batch[..., 0], batch[..., -1]
     border = np.concatenate(sides, axis=-1)  # (n, C, P)
     level = np.median(border, axis=-1, keepdims=True)

@@ -89,10 +89,11 @@ class Scaling:
 
     def foreign(self, batch: NDArray) -> str | None:
         """Why new images in model units look like images in other units, if so."""
-        largest = float(np.abs(batch).max(initial=0.0))
+        least, most = float(batch.min(initial=0.0)), float(batch.max(initial=0.0))
+        largest = max(most, -least)
         if largest == 0 or NEAR <= largest <= FAR:
             return None
-        low, high = self.to_user(np.array([batch.min(), batch.max()]))
+        low, high = self.to_user(np.array([least, most]))
         return (
             f"X has values from {low:.4g} to {high:.4g}, while the images seen in fit "
             f"were between {self.offset:.4g} and {self.offset + self.scale:.4g}; give "

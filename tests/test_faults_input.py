@@ -507,6 +507,7 @@ LAYOUTS = st.sampled_from([np.asarray, np.asfortranarray, lambda X: X[::-1]])
 )
 @given(data=st.data())
 @quiet
+@pytest.mark.filterwarnings("ignore:The ground of the images")
 @trained
 def test_i27_any_array_fits_or_is_refused_politely(make, data):
     dtype = data.draw(DTYPES)
