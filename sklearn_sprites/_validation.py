@@ -89,7 +89,7 @@ class Scaling:
 
     def foreign(self, batch: NDArray) -> str | None:
         """Why new images in model units look like images in other units, if so."""
-        least, most = float(batch.min(initial=0.0)), float(batch.max(initial=0.0))
+        least, most = float(batch.min()), float(batch.max())
         largest = max(most, -least)
         if largest == 0 or NEAR <= largest <= FAR:
             return None
