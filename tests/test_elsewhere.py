@@ -14,7 +14,13 @@ from sklearn_sprites import (
     Regression,
     SpriteClustering,
 )
-from sklearn_sprites._engine.training import loop, regression_steps
+from sklearn_sprites._engine.training import (
+    distillation,
+    loop,
+    regression_steps,
+    start,
+    turns,
+)
 from tests.elsewhere import Elsewhere, pretended
 
 pytestmark = [
@@ -115,6 +121,28 @@ def test_clustering(params):
             drawn += (model.segment(X),)
     assert all(np.isfinite(values).all() for values in drawn)
     assert len(model.set_params(device="cpu").predict(X)) == len(X)
+
+
+def test_clustering_of_things_in_any_turn():
+    X, waited = small_images(24, 8, 1), []  # how often it was waited for, each time
+
+    def watched(*args):
+        before = len(waits)
+        images = turns.turned_images(*args)
+        waited.append(len(waits) - before)
+        return images
+
+    with (
+        pretended() as waits,
+        mock.patch.object(start, "TURNED", np.inf),  # whatever the images show
+        mock.patch.object(distillation, "turned_images", watched),
+        mock.patch.object(distillation, "TURNED_EPOCHS", 1),
+    ):
+        names = {"transformations": ("similarity",), "device": "cuda"}
+        model = SpriteClustering(**TWO, **names).fit(X)
+        np.testing.assert_array_equal(model.predict(X), model.labels_)
+    assert len(waited) > 0
+    assert not any(waited)
 
 
 @pytest.mark.parametrize("params", DECOMPOSITIONS.values(), ids=DECOMPOSITIONS)

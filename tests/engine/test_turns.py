@@ -14,17 +14,17 @@ from sklearn_sprites import SpriteClustering
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.alignment import assign
+from sklearn_sprites._engine.training.alignment import after_turn, assign
 from sklearn_sprites._engine.training.families import make_family, to_parameters
 from sklearn_sprites._engine.training.start import aligned_start
 from sklearn_sprites._engine.training.turns import (
     TURNING,
     turned_images,
     turned_parameters,
-    turning,
     with_turns,
 )
 from tests.engine.test_alignment import CPU, GRID, SIZE, blobs, grid_of
+from tests.strategies import draws
 
 few_epochs = pytest.mark.filterwarnings("ignore:SpriteClustering stopped after")
 angles = st.floats(-math.pi, math.pi)
@@ -57,7 +57,7 @@ def test_turning_is_what_the_transformations_do(name):
 
 def test_the_first_turn_is_none():
     family = with_turns(make_family("rotation", 0, blobs(), GRID))
-    assert torch.equal(family.turns[0], torch.eye(2))
+    assert torch.equal(family.turns[0], torch.zeros(6))
     assert len(family.turns.unique(dim=0)) == len(family.turns)
 
 
@@ -102,24 +102,25 @@ def test_alignment_finds_any_turn(name, angle):
         )
 
 
-@names
-def test_maps_of_turns_are_rigid_in_pixels(name):
-    aspect = 1.7
-    maps = turning(torch.linspace(-3, 3, 7), aspect)
-    to_pixels = torch.diag(torch.tensor([aspect, 1.0]))
-    rigid = to_pixels @ maps @ to_pixels.inverse()
-    unit = torch.eye(2).expand(7, 2, 2)
-    torch.testing.assert_close(rigid @ rigid.transpose(1, 2), unit)
+@given(draws)
+def test_a_map_after_a_turn_is_their_product(make):
+    maps, turns = make.normal(3, 2, 3), make.normal(3, 2, 3)
+    turns[..., 2] = 0
+    last = torch.tensor([0.0, 0, 1]).expand(3, 1, 3)
+    one, two = (torch.cat([m + torch.eye(2, 3), last], 1) for m in (maps, turns))
+    found = after_turn(maps.flatten(1).float(), turns.flatten(1).float())
+    product = (two.double() @ one.double())[:, :2] - torch.eye(2, 3)
+    torch.testing.assert_close(found.view(3, 2, 3).double(), product, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("is_turned", [True, False])
 def test_turns_are_only_looked_for_where_things_are_turned(is_turned):
     images = load_digits(n_class=4).images[:200] / 16
     if is_turned:
-        draws = np.random.default_rng(0)
+        random = np.random.default_rng(0)
         images = np.stack(
             [
-                rotate(image, draws.uniform(0, 360), reshape=False, order=1)
+                rotate(image, random.uniform(0, 360), reshape=False, order=1)
                 for image in np.pad(images, ((0, 0), (2, 2), (2, 2)))
             ]
         )
@@ -131,22 +132,22 @@ def test_turns_are_only_looked_for_where_things_are_turned(is_turned):
 
 
 @few_epochs
-@names
-def test_kinds_of_things_are_found_in_any_turn(name):
-    draws = np.random.default_rng(0)
+@pytest.mark.parametrize("names", [("rotation",), ("color", "similarity")])
+def test_kinds_of_things_are_found_in_any_turn(names):
+    random = np.random.default_rng(0)
     shapes = np.zeros((3, SIZE, SIZE))
     shapes[0, 5:19, 10:14] = shapes[0, 5:9, 10:18] = 1  # a hook
     shapes[1, 6:18, 6:18] = 1
     shapes[1, 9:18, 9:18] = 0  # a corner
     shapes[2, 4:20, 11:14] = shapes[2, 10:13, 5:12] = 1  # a branch
     y = np.arange(150) % 3
-    turns = draws.uniform(0, 360, len(y))
+    turns = random.uniform(0, 360, len(y))
     X = [
         rotate(shapes[k], turn, reshape=False, order=1).clip(0, 1)
         for k, turn in zip(y, turns, strict=True)
     ]
     model = SpriteClustering(
-        3, transformations=(name,), max_epochs=12, random_state=0
+        3, transformations=names, max_epochs=12, random_state=0
     ).fit(np.stack(X))
     table = np.zeros((3, 3))
     np.add.at(table, (y, model.labels_), 1)

@@ -28,7 +28,7 @@ class Family:
 
     ``basis`` (q, 6): directions in the 2 x 3 matrix that is added to the identity.
     ``weight``: of the mean squared error against the prior on the parameters.
-    ``turns`` (R, 2, 2): maps from which alignment starts, if not at the identity.
+    ``turns`` (R, 6): maps, less the identity, where alignment starts, if not there.
     """
 
     grid: Grid
@@ -152,8 +152,7 @@ def turned(sprites: Tensor, family: Family) -> Tensor:
     if family.turns is None:
         return sprites
     n_turns = len(family.turns)
-    linear = family.turns - torch.eye(2).to(family.turns)
-    matrices = torch.nn.functional.pad(linear, (0, 1)).repeat(len(sprites), 1, 1)
+    matrices = family.turns.repeat(len(sprites), 1)
     canvas = pad_to_canvas(sprites, "border").repeat_interleave(n_turns, 0)
     return warp(canvas, matrices, family.grid).view(-1, *sprites.shape[1:])
 
@@ -184,9 +183,9 @@ def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
 
 
 def after_turn(matrices: Tensor, turns: Tensor) -> Tensor:
-    """What turns (n, 2, 2) make of maps (n, 6) that read sprites in these turns."""
-    unit = torch.eye(2, 3).to(matrices)
-    return (turns @ (matrices.view(-1, 2, 3) + unit) - unit).flatten(1)
+    """What turns (n, 6) make of maps (n, 6) that read sprites in these turns."""
+    maps, linear = matrices.view(-1, 2, 3), turns.view(-1, 2, 3)[..., :2]
+    return matrices + turns + (linear @ maps).flatten(1)
 
 
 def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) -> Found:

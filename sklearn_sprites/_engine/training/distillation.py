@@ -33,7 +33,7 @@ def distil(learner: Learner, lesson: Lesson) -> None:
         for index in batches(learner):
             images, wanted = learner.images[index], _at(params, index)
             if lesson.is_turned:
-                angles = any_angles(images, learner.draws)
+                angles = any_angles(images, learner.noise)
                 images = turned_images(images, angles, model.sequence.grid)
                 wanted = {n: turned_parameters(n, wanted[n], angles) for n in names}
             told, _ = model.parameters_of(images, active)

@@ -11,35 +11,34 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.sampling import Grid, pad_to_canvas
+from sklearn_sprites._engine.ops.warps import affine_part
 from sklearn_sprites._engine.training.alignment import Family, warp
 
 TURNING = ("rotation", "similarity")  # families that hold every turn
 TURNS = 24  # between which alignment finds the way
 
 
-def turning(angles: Tensor, aspect: float) -> Tensor:
-    """Maps (n, 2, 2) of points that turn by angles (n,), rigid in pixels."""
-    cos, sin = angles.cos(), angles.sin()
-    return torch.stack([cos, -sin / aspect, sin * aspect, cos], 1).view(-1, 2, 2)
+def turning(angles: Tensor, grid: Grid) -> Tensor:
+    """Maps (n, 6) that turn by angles (n,), less the identity."""
+    aspect = grid.width / grid.height
+    return affine_part("rotation", angles[:, None], aspect).flatten(1)
 
 
 def with_turns(family: Family) -> Family:
     """The family whose alignments start from all turns, the first of which is none."""
     angles = torch.arange(TURNS) * (2 * math.pi / TURNS)
-    aspect = family.grid.width / family.grid.height
-    return replace(family, turns=turning(angles.to(family.basis), aspect))
+    return replace(family, turns=turning(angles.to(family.basis), family.grid))
 
 
 def any_angles(images: Tensor, draws: torch.Generator) -> Tensor:
-    """An angle for each image, (m,), drawn at random."""
-    return (2 * math.pi * torch.rand(len(images), generator=draws)).to(images)
+    """An angle for each image, (m,), drawn at random where the images are."""
+    return 2 * math.pi * torch.rand(len(images), generator=draws, device=images.device)
 
 
 def turned_images(images: Tensor, angles: Tensor, grid: Grid) -> Tensor:
     """Images (m, C, H, W) turned by angles (m,), their borders continued."""
-    linear = turning(angles, grid.width / grid.height) - torch.eye(2).to(images)
-    matrices = torch.nn.functional.pad(linear, (0, 1)).flatten(1)
-    return warp(pad_to_canvas(images, "border"), matrices, grid).view_as(images)
+    canvas = pad_to_canvas(images, "border")
+    return warp(canvas, turning(angles, grid), grid).view_as(images)
 
 
 def turned_parameters(name: str, params: Tensor, angles: Tensor) -> Tensor:
