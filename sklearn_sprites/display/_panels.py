@@ -1,7 +1,8 @@
 """Pictures side by side; matplotlib is imported when something is drawn."""
 
 import warnings
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,44 @@ from sklearn_sprites._validation import check_images
 
 CHECKERS = (0.75, 0.9)  # behind transparent sprites
 PANEL_INCHES = 0.62  # side of one picture
+
+
+class AbstractDisplay(ABC):
+    """What the displays share: they draw a whole figure."""
+
+    @abstractmethod
+    def _draw(self, figure: Any) -> tuple[Any, NDArray]:
+        """Draw into a figure, or a new one if it is None: the figure and its axes."""
+
+    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
+        """Draw what the display shows.
+
+        Parameters
+        ----------
+        figure : matplotlib Figure, SubFigure or None, default=None
+            Where to draw; None makes a new figure of fitting size.
+        ax : None
+            Not used: a whole figure is drawn. To draw beside other things, pass a
+            subfigure as `figure`.
+
+        Returns
+        -------
+        display : object
+            The display itself, with ``figure_`` and ``axes_``.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is given.
+        """
+        if ax is not None:  # as scikit-learn's displays have it
+            raise TypeError(
+                f"{type(self).__name__} draws a whole figure, not on one axis, but "
+                f"plot got ax={ax!r}; pass figure=, a figure or a subfigure, or "
+                "nothing for a new one."
+            )
+        self.figure_, self.axes_ = self._draw(figure)
+        return self
 
 
 def as_images(X: Any, estimator: Any, kind: type) -> NDArray:
@@ -158,15 +197,6 @@ def sprite_names(counts: NDArray) -> list[str]:
 def count_of(n_shown: int, n_all: int | None) -> str:
     """As in "20 of 40 sprites"; nothing if these are all."""
     return f"{n_shown} of {n_all} sprites" if n_shown < (n_all or 0) else ""
-
-
-def refuse_axis(ax: Any, owner: str) -> None:
-    """Say that `ax` is not the parameter, as it is in scikit-learn's displays."""
-    if ax is not None:
-        raise TypeError(
-            f"{owner} draws a whole figure, not on one axis, but plot got ax={ax!r}; "
-            "pass figure=, a figure or a subfigure, or nothing for a new one."
-        )
 
 
 def pyplot() -> Any:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sklearn_sprites._clustering import SpriteClustering
 from sklearn_sprites.display._panels import (
+    AbstractDisplay,
     apply,
     as_images,
     call,
@@ -16,7 +17,6 @@ from sklearn_sprites.display._panels import (
     mosaic_of,
     mosaics_of,
     over_checkers,
-    refuse_axis,
     spread,
     sprite_names,
     unit_scale,
@@ -27,7 +27,7 @@ __all__ = ["ReconstructionDisplay", "SpriteDisplay"]
 BLANK = 0.01  # of the mean variance; images of less contrast hardly count as near
 
 
-class SpriteDisplay:
+class SpriteDisplay(AbstractDisplay):
     """Sprites of a fitted clustering with the images that they explain.
 
     One row per sprite: the sprite with the number of its images, its mask if it has
@@ -146,44 +146,22 @@ class SpriteDisplay:
             n_sprites=len(estimator.sprites_),
         )
 
-    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
-        """Draw the rows.
-
-        Parameters
-        ----------
-        figure : matplotlib Figure, SubFigure or None, default=None
-            Where to draw; None makes a new figure of fitting size.
-        ax : None
-            Not used: a whole figure is drawn. To draw beside other things, pass a
-            subfigure as `figure`.
-
-        Returns
-        -------
-        display : SpriteDisplay
-            Itself, with ``figure_`` and ``axes_``.
-
-        Raises
-        ------
-        TypeError
-            If `ax` is given.
-        """
-        refuse_axis(ax, type(self).__name__)
+    def _draw(self, figure: Any) -> tuple[Any, NDArray]:
+        """The rows."""
         columns = {"sprite": list(over_checkers(self.sprites, self.masks)[:, None])}
         if self.masks is not None:
             columns["mask"] = list(self.masks[:, None, ..., None])
         columns |= self.panels
         mosaics, widths = mosaics_of(columns, self.sprites.shape[1:])
-        self.figure_, self.axes_ = draw_columns(
-            mosaics, widths, len(self.sprites), figure
-        )
-        label_rows(self.axes_[0], sprite_names(self.counts))
+        figure, axes = draw_columns(mosaics, widths, len(self.sprites), figure)
+        label_rows(axes[0], sprite_names(self.counts))
         note = count_of(len(self.sprites), self.n_sprites)
         if note:
-            self.axes_[0].set_xlabel(note)
-        return self
+            axes[0].set_xlabel(note)
+        return figure, axes
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(AbstractDisplay):
     """Images beside what a fitted estimator makes of them.
 
     Rows: the images, their reconstructions, the absolute differences and, for
@@ -256,35 +234,13 @@ class ReconstructionDisplay:
             rows["foreground"] = apply(estimator.segment, images, chosen)
         return cls(rows=rows)
 
-    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
-        """Draw the rows.
-
-        Parameters
-        ----------
-        figure : matplotlib Figure, SubFigure or None, default=None
-            Where to draw; None makes a new figure of fitting size.
-        ax : None
-            Not used: a whole figure is drawn. To draw beside other things, pass a
-            subfigure as `figure`.
-
-        Returns
-        -------
-        display : ReconstructionDisplay
-            Itself, with ``figure_`` and ``axes_``.
-
-        Raises
-        ------
-        TypeError
-            If `ax` is given.
-        """
-        refuse_axis(ax, type(self).__name__)
+    def _draw(self, figure: Any) -> tuple[Any, NDArray]:
+        """The rows."""
         images = self.rows["image"]
         mosaic = mosaic_of(list(self.rows.values()), len(images), images.shape[1:])
-        self.figure_, self.axes_ = draw_columns(
-            {"": mosaic}, [len(images)], len(self.rows), figure
-        )
-        label_rows(self.axes_[0], list(self.rows))
-        return self
+        figure, axes = draw_columns({"": mosaic}, [len(images)], len(self.rows), figure)
+        label_rows(axes[0], list(self.rows))
+        return figure, axes
 
 
 def _relative_errors(images: NDArray, distances: NDArray) -> NDArray:

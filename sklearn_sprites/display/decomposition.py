@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn_sprites._decomposition import LayeredSpriteDecomposition
 from sklearn_sprites.display._panels import (
     PANEL_INCHES,
+    AbstractDisplay,
     as_images,
     call,
     checkers,
@@ -18,7 +19,6 @@ from sklearn_sprites.display._panels import (
     over_checkers,
     pyplot,
     ratios_of,
-    refuse_axis,
     show,
     spread,
     sprite_names,
@@ -32,7 +32,7 @@ BEHIND = 0.12  # gray of the background in maps
 GOLDEN = 0.61803398875  # hues in steps of this share of the circle hardly repeat
 
 
-class DecompositionDisplay:
+class DecompositionDisplay(AbstractDisplay):
     """Scenes as a fitted decomposition sees them, under the sprites that it learned.
 
     Above, the sprites with their index, as in ``found.sprite == 2``, and the number of
@@ -147,28 +147,8 @@ class DecompositionDisplay:
             n_sprites=len(estimator.sprites_),
         )
 
-    def plot(self, *, figure: Any = None, ax: None = None) -> Self:
-        """Draw the sprites and the rows.
-
-        Parameters
-        ----------
-        figure : matplotlib Figure, SubFigure or None, default=None
-            Where to draw; None makes a new figure of fitting size.
-        ax : None
-            Not used: a whole figure is drawn. To draw beside other things, pass a
-            subfigure as `figure`.
-
-        Returns
-        -------
-        display : DecompositionDisplay
-            Itself, with ``figure_`` and ``axes_``.
-
-        Raises
-        ------
-        TypeError
-            If `ax` is given.
-        """
-        refuse_axis(ax, type(self).__name__)
+    def _draw(self, figure: Any) -> tuple[Any, NDArray]:
+        """The sprites and the rows."""
         rows = next(iter(self.columns.values()))
         mosaics, widths = mosaics_of(self.columns, rows[0].shape[1:])
         per_row = max(8, sum(widths))
@@ -185,8 +165,7 @@ class DecompositionDisplay:
         for i, (title, mosaic) in enumerate(mosaics.items()):
             axes.append(figure.add_subplot(grid[1, i]))
             show(axes[-1], mosaic, title)
-        self.figure_, self.axes_ = figure, np.array(axes)
-        return self
+        return figure, np.array(axes)
 
     def _plot_sprites(self, axis: Any, per_row: int) -> None:
         """Sprites in rows, each on its name in its color."""
