@@ -15,18 +15,17 @@ from sklearn_sprites._engine.ops.color import layered_errors
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
+#: Candidates rendered together, at least: bounds memory, not the result. What they need
+#: should stay in a CPU's cache.
+ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
+SMALL = 1024  # pixels below which an image leaves room for others
+
 
 class Shifted(NamedTuple):
     """Images as they were before they were :func:`centered`, and their offsets."""
 
     images: Tensor  # (B, C, H, W)
     offset: Tensor  # (B, 2)
-
-
-#: Candidates rendered together, at least: bounds memory, not the result. What they need
-#: should stay in a CPU's cache.
-ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
-SMALL = 1024  # pixels below which an image leaves room for others
 
 
 def rows_at_once(spec: ModelSpec, device: torch.device) -> int:
