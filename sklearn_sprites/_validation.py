@@ -46,7 +46,7 @@ LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into floa
 NAMES = ("transformations", "background_transformations")  # tuples of names
 PACKAGE = "sklearn_sprites."
 PRIVATE_MODULES = re.compile(r"\bsklearn_sprites\._[\w.]*\.(?=\w)")  # before a class
-ROWS = 1024  # converted at a time, to keep the float64 copy small
+TOGETHER = 2**16  # values converted at a time: their float64 copy stays in the cache
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,20 @@ class Scaling:
     def to_model(self, values: NDArray) -> NDArray:
         """Values in the user's units -> float32 in model units, same shape."""
         out = np.empty(values.shape, dtype=np.float32)
-        for start in range(0, len(values), ROWS):
+        rows = max(1, TOGETHER // max(1, math.prod(values.shape[1:])))
+        spare = np.empty((rows, *values.shape[1:]))
+        for start in range(0, len(values), rows):
+            given = values[start : start + rows]
+            part = spare[: len(given)]
             with np.errstate(over="ignore"):
-                part = values[start : start + ROWS].astype(np.float64)
-                part = (part - self.offset) / self.scale
-            if np.abs(part).max(initial=0.0) > LARGEST_VALUE:
+                np.subtract(given, self.offset, out=part, dtype=np.float64)
+                part /= self.scale
+            if max(part.max(initial=0.0), -part.min(initial=0.0)) > LARGEST_VALUE:
                 raise ValueError(
                     "X has a value range too large: some values are too far from "
                     f"[{self.offset}, {self.offset + self.scale}], seen in fit."
                 )
-            out[start : start + ROWS] = part
+            out[start : start + rows] = part
         return out
 
     def foreign(self, batch: NDArray) -> str | None:
