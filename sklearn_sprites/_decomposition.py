@@ -36,6 +36,7 @@ from sklearn_sprites._scene_description import (
     check_color,
     check_ground,
     check_localizer,
+    check_own_colors,
     check_poses,
     check_selection,
     describe_scenes,
@@ -113,18 +114,19 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ``"affine"`` for these with a stretch and a shear, ``"projective"`` for all of
         it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
         :class:`Regression` or :class:`Attention` only.
-        ``"auto"``: translation on black, similarity over a plain ground, translation
-        and scale over pictures. Images with a side below 4 pixels have only
-        translations and no background.
+        ``"auto"``: translation on black and where sprites have their own colors,
+        similarity over a plain ground, translation and scale over pictures. Images with
+        a side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
         names, with :class:`Regression` or :class:`Attention` only. Beyond its border,
         its outermost pixels go on.
-    color : {"auto", "gain", "gain_bias", "flat"}, default="auto"
+    color : {"auto", "gain", "gain_bias", "flat", "own"}, default="auto"
         What is solved for each layer: ``"gain"``, a factor per channel on the
         sprite's shades of gray; ``"gain_bias"``, a factor and what is added to it, so
         that a sprite of two tones shows in any two colors, by search only; ``"flat"``,
-        one color, the sprite being a mask.
+        one color, the sprite being a mask; ``"own"``, nothing: sprites show in all the
+        colors that they have, and are shifted by whole pixels, by search only.
         ``"auto"``: flat colors over a plain ground, else gains.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
@@ -154,7 +156,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         :class:`Regression` or :class:`Attention`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
         Number of random images in a round. ``"auto"``: 400 if layers are only moved,
-        160 in other poses, which take longer to find, 96 over pictures.
+        160 in other poses, which take longer to find, and in their own colors, 96 over
+        pictures.
     tol : float, default=1e-3
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False
@@ -704,6 +707,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         )
         check_color(regression, taught, spec)
         check_poses(regression, taught, spec)
+        check_own_colors(self.get_params(deep=False), spec)
         check_ground(regression, spec)
         check_selection(regression, spec)
         is_named, count = isinstance(self.localizer, str), self.images_per_round

@@ -52,6 +52,8 @@ def describe_scenes(
             "they are plain; use background='image' or 'gain', or n_backgrounds=1."
         )
     auto = auto_scene(height, width, channels, n_backgrounds, background)
+    if params["color"] == "own":
+        auto["transformations"] = ("translation",)
     size = sprite_shape(params["sprite_size"], auto, shape, owner)
     return SceneSpec(
         n_sprites=int(params["n_sprites"]),
@@ -107,6 +109,24 @@ def check_color(
             f"color='gain_bias' needs layers that are searched, but localizer={kind!r} "
             "is a network; use localizer='search', or color='gain'."
         )
+
+
+def check_own_colors(params: dict[str, Any], spec: SceneSpec) -> None:
+    """Refuse what is not sought where sprites have their own colors."""
+    if not spec.has_own_colors:
+        return
+    wanted = {
+        "transformations": (spec.transformations, ("translation",)),
+        "localizer": (params["localizer"], "search"),
+        "sprite_update": (params["sprite_update"], "closed_form"),
+        "order": (spec.order, "solve"),
+    }
+    for name, (value, only) in wanted.items():
+        if value != only and not isinstance(value, Search):
+            raise ValueError(
+                f"color='own' places sprites as they are, by exact search, which does "
+                f"not go with {name}={value!r}; use {name}={only!r}, or color='gain'."
+            )
 
 
 def check_poses(

@@ -216,3 +216,27 @@ def placed_point(point, pose, sides):
     across, down = np.exp(log_stretch) * across, down / np.exp(log_stretch)
     cos, sin = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
     return [x + cos * across - sin * down, y + sin * across + cos * down]
+
+
+def painted_change(image, front, free, behind, planes):
+    """How each sprite at each place would change a squared error, by drawing it.
+
+    image, front, behind (C, H, W), free (1, H, W), planes (K, C + 1, h, w): inks and
+    mask. The picture is ``front + free * behind``; what is drawn is free as that is.
+    """
+    (height, width), (k, _, h, w) = image.shape[1:], planes.shape
+    before = (image - front - free * behind).square().sum()
+    found = image.new_zeros(k, height + 1 - h % 2, width + 1 - w % 2)
+    for index in range(k):
+        for i in range(found.shape[1]):
+            for j in range(found.shape[2]):
+                now = behind.clone()
+                for u in range(h):
+                    for v in range(w):
+                        y, x = i - h // 2 + u, j - w // 2 + v
+                        if 0 <= y < height and 0 <= x < width:
+                            one = planes[index, :, u, v]
+                            now[:, y, x] = one[:-1] + (1 - one[-1]) * behind[:, y, x]
+                after = (image - front - free * now).square().sum()
+                found[index, i, j] = after - before
+    return found

@@ -64,6 +64,7 @@ CLAIMS = {
     "plot_how_many_sprites": lambda text: text.endswith("elbow: 6\n"),
     "plot_image_folder": lambda text: scores(text)[0] > 0.8 and "broken.jpg" in text,
     "plot_multi_dsprites": lambda text: min(scores(text)) > 0.75,
+    "plot_own_colors": lambda text: min(scores(text)) > 0.95,
     "plot_tetrominoes": lambda text: min(scores(text)) > 0.95,
     "plot_traffic_signs": beats_kmeans,
     "plot_when_it_fails": mistakes_cost,

@@ -28,6 +28,7 @@ CONFIGURATIONS = {
     "affine": {**QUICK, "transformations": ("affine",)},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
     "flat colors": {**QUICK, "color": "flat"},
+    "own colors": {**QUICK, "color": "own", "n_backgrounds": 1},
     "fixed order": {**QUICK, "order": "depth"},
     "a search": {**TWO, "localizer": Search(sweeps=1)},
     "restarts": {**QUICK, "n_init": 2},
@@ -118,13 +119,14 @@ OVER_BACKGROUNDS = {
 }
 
 
-PAIRS = [(name, "auto") for name in sorted(OVER_BACKGROUNDS)]
-PAIRS += [("check_estimators_pickle", ("projective",))]
+PAIRS = [(name, {}) for name in sorted(OVER_BACKGROUNDS)]
+PAIRS += [("check_estimators_pickle", {"transformations": ("projective",)})]
+PAIRS += [(name, {"color": "own"}) for name in sorted(OVER_BACKGROUNDS)]
 
 
-@pytest.mark.parametrize(("chosen", "poses"), PAIRS)
-def test_scenes_over_a_background_pass_checks_on_images(chosen, poses):
-    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1, transformations=poses)
+@pytest.mark.parametrize(("chosen", "params"), PAIRS)
+def test_scenes_over_a_background_pass_checks_on_images(chosen, params):
+    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1, **params)
     pairs = image_estimator_checks(model, dtypes=("float64",))
     checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
     assert checks_of_that_name

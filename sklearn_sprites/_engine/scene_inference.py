@@ -37,6 +37,7 @@ from sklearn_sprites._engine.search.layers import (
     layer_biases,
     layer_colors,
 )
+from sklearn_sprites._engine.search.painted_layers import painted_layers
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
@@ -165,6 +166,8 @@ class ScenePredictor:
     def _found(self, views: list[Tensor]) -> Found:
         if self.guesser is not None:
             return self.guesser(views)
+        if self.searcher.spec.has_own_colors:
+            return painted_layers(views, self.searcher)
         images = torch.cat(views)
         found = sought(images, self.searcher, BATCH)
         return improved(images, found, self.searcher, BATCH)
@@ -273,9 +276,12 @@ class ScenePredictor:
         over, on = tensor(record.over), (sprite >= 0).float()
         layers = Layers(sprite.clamp_min(0), tensor(record.pose()), on, over)
         drawn = draw(self.sprites, layers, spec.height, spec.width)
-        ink, alpha = drawn[:, :, 0], drawn[:, :, -1]
-        free = free_share(alpha, over)
-        image = compose(free * ink, tensor(record.gain))
+        alpha = drawn[:, :, -1]
+        free, gain = free_share(alpha, over), tensor(record.gain)
+        if spec.has_own_colors:
+            image = (free[:, :, None] * drawn[:, :, :-1] * gain[..., None, None]).sum(1)
+        else:
+            image = compose(free * drawn[:, :, 0], gain)
         image = image + compose(free * alpha, tensor(record.bias))
         if spec.n_backgrounds:
             image = image + clear_share(alpha) * self._behind(record)

@@ -10,7 +10,7 @@ BENDS = ("affine", "projective")
 BEND_BOUNDS = (0.6, 1.0, 0.3, 0.3)  # log-stretch, shear and tilts, from zero
 SPLINE = "thin_plate_spline"
 SIMILARITY, AFFINE = 4, 6  # numbers of such poses
-COLORS = ("flat", "gain", "gain_bias")
+COLORS = ("flat", "gain", "gain_bias", "own")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
 STANDS_FOR = {
@@ -30,7 +30,8 @@ class SceneSpec:
     and a shear to these, and "projective" a tilt to "affine"; "thin_plate_spline" bends
     the sprite before all that. ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
-    "gain" a factor on a gray appearance, "gain_bias" a factor and what is added to it.
+    "gain" a factor on a gray appearance, "gain_bias" a factor and what is added to it,
+    "own" nothing: sprites show in their own colors.
     ``order``: who hides whom is "solve"d from
     the overlaps, follows the layers' "depth", or is "predict"ed by a network.
     ``background_color``: "flat", a level per channel; "image", a picture; "gain", a
@@ -152,6 +153,11 @@ class SceneSpec:
         return self.color == "gain_bias"
 
     @property
+    def has_own_colors(self) -> bool:
+        """Whether sprites show in colors of their own, which no layer changes."""
+        return self.color == "own"
+
+    @property
     def is_shaded(self) -> bool:
         """Whether masks and appearances are learned apart from each other."""
         return self.has_bias or (bool(self.n_backgrounds) and self.color == "gain")
@@ -173,6 +179,7 @@ class SceneSpec:
         side = 1
         while (
             self.has_picture
+            and not self.has_own_colors  # pixels of sprites are those of images
             and min(self.height, self.width) >= REDUCED_FROM * side
             and not any(n % (2 * side) for n in sides)
         ):
@@ -194,7 +201,8 @@ class SceneSpec:
     def is_additive(self) -> bool:
         """Whether shifted sprites on black are found by exact correlation."""
         is_shifted = self.transformations == ("translation",)
-        return is_shifted and not self.n_backgrounds and not self.has_bias
+        is_gray = not self.has_bias and not self.has_own_colors
+        return is_shifted and not self.n_backgrounds and is_gray
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary that survives a round trip through JSON."""

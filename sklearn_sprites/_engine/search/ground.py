@@ -89,6 +89,6 @@ def find_ground(images: Tensor, pictures: Tensor, spec: SceneSpec) -> Ground:
 def make_views(images: Tensor, ground: Ground, spec: SceneSpec) -> Tensor:
     """Views of images; shadows, which darken all channels alike, count as ground."""
     behind = ground.drawn
-    if spec.channels > 1:
+    if spec.channels > 1 and not spec.has_own_colors:  # dark sprites are no shadows
         behind = shaded(images, behind)
     return torch.cat([images, behind], 1)

@@ -29,6 +29,7 @@ HIGHEST_GAIN = 2.0  # of a sprite whose brightest pixels are near one
 class Sprites(NamedTuple):
     """Sprites (K, 2, h, w): ink (gray appearance times alpha) and alpha.
 
+    Or (K, C + 1, h, w), an ink per channel and alpha, where they have their own colors.
     Or (K, 1, h, w), masks that are both. Their values may leave [0, 1], and are cut
     once they are drawn: so edges are as steep as those of images, and at a place that
     is known more exactly than to a pixel of the mask.

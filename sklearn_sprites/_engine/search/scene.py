@@ -63,6 +63,8 @@ def make_searcher(
     if spec.is_additive:
         filters = make_filters(sprites.ink, spec.height, spec.width)
         return Searcher(spec, search, penalty, sprites, filters, None, None, None)
+    if spec.has_own_colors:
+        return Searcher(spec, search, penalty, sprites, None, None, None, None)
     if spec.has_picture:
         search = replace(search, replacements=0)  # shading looks like a poor layer
     posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)

@@ -34,7 +34,7 @@ def published(sprites: Sprites, spec: SceneSpec) -> NDArray:
     alpha = sprites.alpha[:, None]
     shade = torch.ones_like(alpha)
     if spec.color != "flat":
-        shade = appearance(sprites.ink[:, None], alpha)
+        shade = appearance(sprites.planes[:, :-1], alpha)
     parts = [shade.expand(-1, spec.channels, -1, -1), alpha]
     return np.array(torch.cat(parts, 1).cpu().numpy(), dtype=np.float32)
 
@@ -45,11 +45,13 @@ def appearance(inks: Tensor, alpha: Tensor) -> Tensor:
 
 
 def received(arrays: NDArray, spec: SceneSpec, device: str) -> Sprites:
-    """The inverse of :func:`published`; an appearance in colors becomes gray."""
+    """The inverse of :func:`published`; colors that are not kept become gray."""
     values = torch.from_numpy(np.array(arrays, dtype=np.float32)).to(device)
     alpha = values[:, -1]
     if spec.color == "flat":
         return Sprites(alpha[:, None])
+    if spec.has_own_colors:
+        return Sprites(torch.cat([values[:, :-1] * alpha[:, None], values[:, -1:]], 1))
     shade = values[:, :-1].mean(1)
     return Sprites(torch.stack([shade * alpha, alpha], 1))
 

@@ -29,6 +29,7 @@ class GradientLearner(AbstractLearner):
     def __init__(self, task: Task, start: AbstractLearner) -> None:
         super().__init__(task)
         self.start, self.is_shaded = start, task.spec.is_shaded
+        self.explores = start.explores
         self._put(torch.zeros(0))
 
     def begin(self, images: Tensor) -> None:

@@ -21,7 +21,12 @@ class Task(NamedTuple):
 
 
 class AbstractLearner(ABC):
-    """Sprites on their way; images are views, see `search.ground`."""
+    """Sprites on their way; images are views, see `search.ground`.
+
+    While one that `explores` does so, it tries other sprites.
+    """
+
+    explores = False
 
     def __init__(self, task: Task) -> None:
         self.spec, self.settings, self.penalty, self.draws = task
@@ -34,7 +39,7 @@ class AbstractLearner(ABC):
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search some images and solve the sprites; mean squared error before.
 
-        While `exploring`, other sprites may be tried; only shifted ones are.
+        While `exploring`, other sprites may be tried.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ from sklearn_sprites._engine.search.sprites import enlarged, pooled, received
 from sklearn_sprites._engine.training.gradient_rounds import GradientLearner
 from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
+from sklearn_sprites._engine.training.painted_rounds import PaintedLearner
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 from sklearn_sprites._engine.training.shaded_rounds import ShadedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
@@ -99,7 +100,9 @@ def _learner(
     task = Task(inner, settings, penalty, draws)
     first = None if given is None else received(pooled(given, side), inner, device)
     solving: AbstractLearner
-    if spec.is_shaded:
+    if spec.has_own_colors:
+        solving = PaintedLearner(task, first)
+    elif spec.is_shaded:
         solving = ShadedLearner(task, first)
     elif spec.is_additive:
         solving = ShiftedLearner(task, first)
@@ -133,12 +136,14 @@ def _run(
         )
 
     usual = SHIFTED if spec.is_additive else SHADED if spec.has_picture else POSED
+    if spec.has_own_colors:
+        usual = POSED  # layers are sought on every side of others
     count = settings.images_per_round or usual
     first = ALONE if spec.has_picture else FIRST
     learner.begin(scenery.views(_some(data, max(count, first), draws)))
     most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
-        exploring = spec.is_additive and not phase and turn < EXPLORING * most
+        exploring = learner.explores and not phase and turn < EXPLORING * most
         batch = scenery.views(_some(data, count, draws))
         losses.append(learner.round(batch, exploring))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)

@@ -25,6 +25,8 @@ WINDOWED = 400  # images in which blobs look for first sprites
 class ShiftedLearner(AbstractLearner):
     """Sprites as ink (K, h, w), and how many more than wanted are tried."""
 
+    explores = True
+
     def __init__(self, task: Task, given: Sprites | None) -> None:
         super().__init__(task)
         more = math.ceil(self.spec.n_sprites * SPARES)

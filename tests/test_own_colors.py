@@ -1,0 +1,192 @@
+"""Decompositions whose sprites have colors of their own."""
+
+import numpy as np
+import pytest
+
+from sklearn_sprites import Distilled, LayeredSpriteDecomposition, Regression
+from sklearn_sprites.datasets import make_shaded_scenes
+from sklearn_sprites.metrics import mean_class_accuracy
+from tests import pictures
+from tests.scenes import assert_same_layers, assert_same_scenes
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SIDE, SMALL = 24, 7
+GROUNDS = {"black": 0, "plain": 1, "picture": 1}
+
+
+def flags():
+    """Four flags of two colors each; two pairs differ in nothing else. (4, 7, 7, 4)."""
+    sprites = np.zeros((4, SMALL, SMALL, 4))
+    sprites[:2, 1:6, :, 3] = 1  # wide
+    sprites[2:, :, 1:6, 3] = 1  # high
+    first = [(0.9, 0.2, 0.1), (0.1, 0.3, 0.9), (0.9, 0.8, 0.1), (0.2, 0.8, 0.3)]
+    second = [(0.9, 0.9, 0.9), (0.9, 0.9, 0.2), (0.6, 0.1, 0.6), (0.9, 0.5, 0.1)]
+    for k in range(4):
+        sprites[k, :4, :, :3], sprites[k, 4:, :, :3] = first[k], second[k]
+    sprites[..., :3] *= sprites[..., 3:]
+    return sprites
+
+
+def make_flags(ground, n=120, n_objects=3, seed=0):
+    """Flags that may hide each other: images and classes."""
+    draws, sprites = np.random.default_rng(seed), flags()
+    behind = np.zeros((SIDE, SIDE, 3))
+    if ground == "plain":
+        behind += np.array([0.3, 0.35, 0.25])
+    if ground == "picture":
+        coarse = draws.uniform(0.1, 0.7, (6, 6, 3))
+        behind = np.kron(coarse, np.ones((4, 4, 1)))
+    images = np.repeat(behind[None], n, 0)
+    classes = np.zeros((n, SIDE, SIDE), np.int64)
+    for i in range(n):
+        for _ in range(draws.integers(1, n_objects + 1)):
+            k = draws.integers(4)
+            y, x = draws.integers(0, SIDE - SMALL + 1, 2)
+            window = i, slice(y, y + SMALL), slice(x, x + SMALL)
+            alpha = sprites[k, ..., 3:]
+            images[window] = images[window] * (1 - alpha) + sprites[k, ..., :3]
+            classes[window][alpha[..., 0] > 0] = k + 1
+    return images, classes
+
+
+def make_model(ground, **params):
+    params = {
+        "n_layers": 3,
+        "n_backgrounds": GROUNDS[ground],
+        "sprite_size": 9,
+        "color": "own",
+        "random_state": 0,
+        "device": pictures.DEVICE,
+        **params,
+    }
+    return LayeredSpriteDecomposition(4, **params)
+
+
+@pytest.fixture(scope="module", params=GROUNDS)
+def fitted(request):
+    images, classes = make_flags(request.param)
+    return make_model(request.param).fit(images), images, classes
+
+
+def test_kinds_are_told_by_their_colors(fitted):
+    model, images, classes = fitted
+    found = model.predict_semantic(images)
+    assert mean_class_accuracy(classes, found) > 0.95
+    assert np.mean((images - model.reconstruct(images)) ** 2) < 5e-4
+
+
+def test_sprites_are_the_things_in_their_colors(fitted):
+    model, _, _ = fitted
+    wanted = np.pad(flags(), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    inks = model.sprites_[..., :3] * model.sprites_[..., 3:]
+    missed = np.abs(inks[:, None] - wanted[None, ..., :3]).mean((2, 3, 4))
+    nearest = missed.argmin(1)
+    assert sorted(nearest) == [0, 1, 2, 3]
+    assert missed.min(1).max() < 0.02
+    apart = np.abs(model.sprites_[..., 3] - wanted[nearest, ..., 3]).mean()
+    assert apart < 0.03
+
+
+def test_colors_are_left_as_they_are(fitted):
+    model, images, _ = fitted
+    found = model.decompose(images[:5])
+    assert (found.gain[found.shown] == 1).all()
+    assert not found.bias[found.shown].any()
+    palette = model.transform(images[:5])
+    named = list(model.get_feature_names_out())
+    column = palette[:, named.index("layer0_color0")]
+    np.testing.assert_allclose(column, found.palette[found.sprite[:, 0], 0])
+
+
+def test_layers_can_be_moved_and_recolored(fitted):
+    model, images, _ = fitted
+    found = model.decompose(images[:4])
+    drawn = model.render(found)
+    np.testing.assert_allclose(drawn, model.reconstruct(images[:4]))
+    error = ((drawn - images[:4]) ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(error, found.error, atol=1e-4, rtol=1e-3)
+    gain = found.gain.copy()
+    gain[:, 0] = 0.5
+    seen = model.render(found, "visible")[:, 0] > 0.99
+    darker = model.render(found.replace(gain=gain))
+    solid = seen & (model.render(found, "masks")[:, 0] > 0.999)
+    assert solid.any()
+    np.testing.assert_allclose(darker[solid], 0.5 * drawn[solid], atol=1e-3)
+
+
+def test_the_same_bits_alone_and_in_any_order(fitted):
+    model, images, _ = fitted
+    whole = model.decompose(images)
+    for rows in ([17, 3, 90], [17]):
+        assert_same_layers(model.decompose(images[rows]), whole[rows])
+
+
+def test_fitting_again_gives_the_same_bits():
+    images, _ = make_flags("plain", n=60)
+    one, other = (make_model("plain", max_rounds=3).fit(images) for _ in range(2))
+    assert_same_scenes(one, other)
+
+
+def test_bytes_are_as_good_as_floats():
+    images, classes = make_flags("plain", n=60)
+    model = make_model("plain").fit((255 * images).astype(np.uint8))
+    assert model.sprites_[..., :3].max() > 200
+    found = model.predict_semantic((255 * images).astype(np.uint8))
+    assert mean_class_accuracy(classes, found) > 0.9
+
+
+def test_a_fit_goes_on_and_begins_with_given_sprites():
+    images, _ = make_flags("plain", n=60)
+    given = np.pad(flags(), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    model = make_model("plain", init=given, max_rounds=1, warm_start=True).fit(images)
+    assert model.loss_curve_[0] < 1e-3
+    assert model.inertia_ < 1e-6
+    model.fit(images)
+    assert model.inertia_ < 1e-6
+
+
+def test_gray_images_have_sprites_in_gray():
+    images, classes = make_flags("plain", n=80)
+    gray = images.mean(3)
+    model = make_model("plain").fit(gray)
+    assert model.sprites_.shape == (4, 9, 9, 2)
+    assert mean_class_accuracy(classes, model.predict_semantic(gray)) > 0.9
+
+
+def test_a_picture_with_a_lamp_and_shadows_can_be_decomposed():
+    scenes = make_shaded_scenes(30, random_state=0)
+    model = make_model("picture", max_rounds=2, sprite_size=16, n_layers=2)
+    found = model.fit(scenes.images).decompose(scenes.images)
+    assert np.isfinite(found.error).all()
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((5, 12, 12, 3)), np.full((1, 12, 12, 3), 0.5)]
+)
+@pytest.mark.filterwarnings("ignore::sklearn_sprites.exceptions.ClusterCollapseWarning")
+@pytest.mark.parametrize("n_backgrounds", [0, 1])
+def test_images_without_anything(images, n_backgrounds):
+    model = make_model("plain", n_backgrounds=n_backgrounds, max_rounds=2).fit(images)
+    found = model.predict(images)
+    assert found.shape == images.shape[:3]
+    if n_backgrounds:
+        assert not found.any()
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"transformations": ("scale",)}, "transformations="),
+        ({"transformations": ("similarity",)}, "transformations="),
+        ({"localizer": "regression"}, "localizer='regression'"),
+        ({"localizer": Regression()}, "localizer=Regression"),
+        ({"localizer": Distilled()}, "localizer=Distilled"),
+        ({"sprite_update": "gradient"}, "sprite_update='gradient'"),
+        ({"order": "depth"}, "order='depth'"),
+    ],
+)
+def test_what_does_not_go_with_own_colors_is_refused(params, told):
+    images, _ = make_flags("plain", n=8)
+    with pytest.raises(ValueError, match="color='own'") as error:
+        make_model("plain", **params).fit(images)
+    assert told in str(error.value)
