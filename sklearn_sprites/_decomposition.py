@@ -43,6 +43,7 @@ from sklearn_sprites._scene_description import (
     given_scene_sprites,
     plain_ground,
     scene_background,
+    scene_color,
     warm_scenes,
 )
 from sklearn_sprites._scene_publishing import (
@@ -127,7 +128,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         that a sprite of two tones shows in any two colors, by search only; ``"flat"``,
         one color, the sprite being a mask; ``"own"``, nothing: sprites show in all the
         colors that they have, and are shifted by whole pixels, by search only.
-        ``"auto"``: flat colors over a plain ground, else gains.
+        ``"auto"``: own colors if, on black or a plain ground, most objects that stand
+        alone have several colors and are the same in other images; else flat colors
+        over a plain ground, and gains on black and over pictures.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.
@@ -684,6 +687,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             background = self._scene_spec().background_color
         else:
             background = scene_background(params, batch)
+        if continues and self.color == "auto":
+            params["color"] = self._scene_spec().color
+        else:
+            color = scene_color(params, batch, images.shape, owner, background)
+            params["color"] = color
         spec = describe_scenes(images.shape, params, owner, background)
         return SceneJob(
             images=images,

@@ -185,6 +185,26 @@ def scene_background(params: dict[str, Any], batch: NDArray) -> str:
     return choose_background(batch) if is_picture else "flat"
 
 
+def scene_color(
+    params: dict[str, Any], batch: NDArray, shape: Shape, owner: str, background: str
+) -> str:
+    """The parameter, or "own" if it is "auto" and images (n, C, H, W) show just that.
+
+    Nothing else is chosen by what images show, so only what "own" can do is judged.
+    """
+    from sklearn_sprites._engine.training.own_colors import recur_in_colors
+
+    named, localizer = str(params["color"]), params["localizer"]
+    poses, ways = params["transformations"], (params["order"], params["sprite_update"])
+    is_search = isinstance(localizer, Search) or localizer == "search"
+    is_shifted = isinstance(poses, str) or tuple(poses) == ("translation",)
+    is_open = is_search and is_shifted and ways == ("solve", "closed_form")
+    if named != "auto" or not is_open:
+        return named
+    spec = describe_scenes(shape, {**params, "color": "own"}, owner, background)
+    return "own" if recur_in_colors(batch, spec) else named
+
+
 def plain_ground(batch: NDArray) -> float | None:
     """Level of the ground of images (n, C, H, W), if it is plain and is not black.
 

@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 
-from sklearn_sprites import Distilled, LayeredSpriteDecomposition, Regression
-from sklearn_sprites.datasets import make_shaded_scenes
+from sklearn_sprites import (
+    ConstantSprites,
+    Distilled,
+    LayeredSpriteDecomposition,
+    Regression,
+)
+from sklearn_sprites.datasets import (
+    make_multi_dsprites,
+    make_shaded_scenes,
+    make_tetrominoes,
+)
 from sklearn_sprites.metrics import mean_class_accuracy
 from tests import pictures
-from tests.scenes import assert_same_layers, assert_same_scenes
+from tests.scenes import BRIEF, assert_same_layers, assert_same_scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SIDE, SMALL = 24, 7
@@ -190,3 +199,68 @@ def test_what_does_not_go_with_own_colors_is_refused(params, told):
     with pytest.raises(ValueError, match="color='own'") as error:
         make_model("plain", **params).fit(images)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("ground", ["black", "plain"])
+def test_own_colors_are_chosen_where_things_in_several_colors_recur(ground):
+    images, classes = (twice(maps) for maps in make_flags(ground, n=100))
+    model = make_model(ground, color="auto", sprite_size=18).fit(images)
+    found = model.decompose(images)
+    assert (found.gain[found.shown] == 1).all()
+    assert mean_class_accuracy(classes, model.predict_semantic(images)) > 0.9
+
+
+def twice(maps):
+    """Images or maps twice as large; smaller things do not decide about colors."""
+    return maps.repeat(2, 1).repeat(2, 2)
+
+
+def colors_of(images, **params):
+    """The colors that "auto" stands for."""
+    params = {"n_layers": 2, "max_rounds": 1, "random_state": 0, **params}
+    params.setdefault("localizer", BRIEF)
+    model = LayeredSpriteDecomposition(3, **params).fit(images[:60])
+    return model._scene_spec().color
+
+
+def test_colors_are_not_own_where_they_vary_or_things_have_one():
+    pieces = make_tetrominoes(60, random_state=0).images
+    assert colors_of(pieces) == "gain"
+    shapes = make_multi_dsprites(60, size=32, random_state=0).images
+    assert colors_of(shapes, n_backgrounds=1) == "flat"
+    images = twice(make_flags("plain", n_objects=1)[0])
+    draws = np.random.default_rng(0)
+    tinted = images * draws.uniform(0.2, 1, (len(images), 1, 1, 3))
+    assert colors_of(tinted, n_backgrounds=1) == "flat"
+    assert colors_of(images.mean(3), n_backgrounds=1) == "flat"  # gray
+    pictured = twice(make_flags("picture", n_objects=1)[0])
+    assert colors_of(pictured, n_backgrounds=1) == "gain"
+
+
+def test_noise_does_not_hide_that_things_recur():
+    images = twice(make_flags("plain", n_objects=1)[0])
+    noise = np.random.default_rng(0).normal(0, 0.04, images.shape)
+    assert colors_of(images + noise, n_backgrounds=1) == "own"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"transformations": ("similarity",)},
+        {"order": "depth"},
+        {"sprite_update": "gradient"},
+        {"localizer": Regression(batch_size=30), "init": ConstantSprites()},
+    ],
+)
+def test_colors_are_not_own_where_that_does_not_go_with_the_rest(params):
+    images = twice(make_flags("plain", n_objects=1)[0])
+    assert colors_of(images, n_backgrounds=1, **params) == "flat"
+
+
+def test_a_warm_start_keeps_the_colors_that_were_chosen():
+    images = twice(make_flags("plain", n=100)[0])
+    model = make_model(
+        "plain", color="auto", warm_start=True, max_rounds=1, sprite_size=18
+    )
+    model.fit(images).fit(images[:5])  # too few to tell
+    assert model._scene_spec().color == "own"

@@ -1,0 +1,59 @@
+"""Whether things in scenes recur in several colors of their own."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.components import Windows, object_windows
+
+JUDGED = 200  # images that decide
+FEWEST = 20  # objects that stand alone
+MOST = 400
+SEVERAL = 0.008  # share of an object's squares that no tint of a gray picture explains
+MEDIAN = 0.8  # of the squares of normal noise in three channels, in their means
+TWIN = 0.02  # squared difference of an object and the most similar one, relative to it
+
+
+def recur_in_colors(images: NDArray, spec: SceneSpec) -> bool:
+    """Whether most objects that stand alone have several colors, and twins.
+
+    Over a ground that is plain or black. What differs by tints, sizes or angles from
+    image to image has no twins; what is of one color needs none of its own.
+    """
+    if spec.channels == 1 or spec.has_picture or not spec.has_own_colors:
+        return False
+    chosen = np.linspace(0, len(images) - 1, min(JUDGED, len(images))).astype(int)
+    with isolated(grad=False):
+        some = torch.from_numpy(np.ascontiguousarray(images[chosen]))
+        windows = object_windows(some, spec)
+        if len(windows) < FEWEST:
+            return False
+        windows = windows.take(torch.arange(min(len(windows), MOST)))
+        several = beyond_tints(windows).median() > SEVERAL
+        return bool(several and twin_distances(windows).median() < TWIN)
+
+
+def beyond_tints(windows: Windows) -> Tensor:
+    """Share of the squares of each object that one gray picture in a tint leaves."""
+    inside = (windows.image * windows.mask[:, None]).flatten(2)  # (n, C, P)
+    squares = torch.linalg.eigvalsh(inside @ inside.transpose(1, 2)).clamp_min(0)
+    return 1 - squares[:, -1] / squares.sum(1).clamp_min(1e-9)
+
+
+def twin_distances(windows: Windows) -> Tensor:
+    """Squared distance of each object to the most similar other, relative to it.
+
+    Without the part that is noise, as much as there is on the ground beside objects.
+    """
+    apart, mask = windows.image - windows.ground, windows.mask[:, None]
+    beside = apart.square().sum(1)[windows.mask == 0]
+    noise = beside.median() / MEDIAN if len(beside) else beside.sum()
+    apart = (apart * mask).flatten(1)
+    squares = apart.square().sum(1)
+    distance = squares[:, None] + squares - 2 * apart @ apart.T
+    distance.fill_diagonal_(torch.inf)
+    rest = distance.min(1).values - 2 * noise * mask.sum((1, 2, 3))
+    return rest.clamp_min(0) / squares.clamp_min(1e-9)
