@@ -43,7 +43,7 @@ from sklearn_sprites._engine.search.scene import (
 
 DOUBT = 0.3  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.15  # chance of an object from which on a layer is tried
-POORER = 4.0  # times the error with which images are poor: guesses are mended
+POORER = 2.0  # times the error with which images are poor: guesses are mended
 BATCH = 32  # images at a time, as many as a network looks at, or half of them
 PRUNED = 64  # images at a time, where layers are only shifted
 
