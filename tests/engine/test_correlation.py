@@ -95,7 +95,7 @@ def test_shifted_sprites_that_overlap_nowhere_are_found_exactly():
     for n, (k, row, column) in enumerate(sorted(truth)):
         gain = torch.tensor([0.9, 0.5, 0.2]).roll(n)
         placed = [torch.tensor([v]) for v in (k, row, column)]
-        image += gain[:, None, None] * draw_at(sprites, *placed, image)[:, None]
+        image += gain[:, None, None] * draw_at(sprites[:, None], *placed, image)
     found = search_shifts(image, sprites, make_filters(sprites, 20, 20), 3, 2, 0.01)
     places = torch.stack([found.sprite, found.row, found.column], 2)[0].tolist()
     assert {tuple(place) for place in places} == truth
@@ -115,8 +115,8 @@ def test_windows_are_what_sprites_are_drawn_into():
     images = torch.arange(2 * 49.0).view(2, 1, 7, 7)
     row, column = torch.tensor([-1, 3]), torch.tensor([2, 5])
     seen = windows_at(images, row, column, 3, 4)
-    ones = torch.ones(1, 3, 4)
+    ones = torch.ones(1, 1, 3, 4)
     mask = draw_at(ones, torch.zeros(2, dtype=torch.int64), row, column, images)
     for n in range(2):
-        assert float(seen[n].sum()) == float((images[n, 0] * mask[n]).sum())
+        assert float(seen[n].sum()) == float((images[n, 0] * mask[n, 0]).sum())
     assert seen[0, 0, 1, 0] == images[0, 0, 0, 2]

@@ -108,6 +108,13 @@ def pick(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old)
 
 
+def with_layer(values: Tensor, i: int, column: Tensor) -> Tensor:
+    """Values (B, L, ...) with others (B, ...) for layer i."""
+    values = values.clone()
+    values[:, i] = column
+    return values
+
+
 def no_layers(images: Tensor, spec: SceneSpec) -> Layers:
     """Empty layers."""
     b, n = len(images), spec.n_layers

@@ -26,7 +26,8 @@ from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import ground_of, image_of
-from sklearn_sprites._engine.search.layers import pick
+from sklearn_sprites._engine.search.layers import pick, with_layer
+from sklearn_sprites._engine.search.shifts import draw_at
 
 CLOSER = 0.2  # of the error, in shares of what layers save, that is poor elsewhere
 CLEAR = 1e-3  # squared pixels of ground that its level as it was is worth
@@ -96,20 +97,6 @@ def changes(free: Tensor, behind: Tensor, left: Tensor, kernels: Kernels) -> Ten
     found = torch.fft.irfft2(total, s=kernels.canvas)
     height, width = kernels.sides
     return found[..., : positions(height, h), : positions(width, w)]
-
-
-def draw_painted(
-    planes: Tensor, sprite: Tensor, row: Tensor, column: Tensor, like: Tensor
-) -> Tensor:
-    """Sprites (K, D, h, w) with upper left pixels at rows and columns (B,)."""
-    (_, depth, h, w), (height, width) = planes.shape, like.shape[-2:]
-    canvas = planes.new_zeros((len(sprite), depth, height + 2 * h, width + 2 * w))
-    down = (row + h)[:, None, None] + torch.arange(h, device=row.device)[:, None]
-    right = (column + w)[:, None, None] + torch.arange(w, device=row.device)
-    each = torch.arange(len(sprite), device=row.device)[:, None, None, None]
-    plane = torch.arange(depth, device=row.device)[:, None, None]
-    canvas[each, plane, down[:, None], right[:, None]] = planes[sprite]
-    return canvas[..., h : h + height, w : w + width]
 
 
 def composed(drawn: Tensor, over: Tensor, ground: Tensor) -> Tensor:
@@ -187,7 +174,7 @@ def _undrawn(found: Painted) -> Painted:
 def redrawn(found: Painted, planes: Tensor, like: Tensor) -> Painted:
     """With its layers drawn by sprites (K, C + 1, h, w) into images such as `like`."""
     drawn = [
-        draw_painted(planes, sprite, row, column, like)
+        draw_at(planes, sprite, row, column, like)
         for sprite, row, column in zip(
             found.sprite.T, found.row.T, found.column.T, strict=True
         )
@@ -246,7 +233,7 @@ def _replaced(
     row, column = spot // columns - h // 2, spot % columns - w // 2
     on = (-value > penalty).to(images)
     drawn = others
-    one = draw_painted(kernels.planes, sprite, row, column, images)
+    one = draw_at(kernels.planes, sprite, row, column, images)
     drawn[:, i] = one * on[:, None, None, None]
     over, front = found.over.clone(), (depth == 0).to(images)[:, None]
     over[:, i], over[:, :, i] = front, 1 - front
@@ -255,10 +242,10 @@ def _replaced(
     old = found.error + penalty * found.on[:, i]
     better = error + penalty * on < old * (1 - EDGE)
     new = Painted(
-        _put(found.sprite, i, sprite),
-        _put(found.row, i, row),
-        _put(found.column, i, column),
-        _put(found.on, i, on),
+        with_layer(found.sprite, i, sprite),
+        with_layer(found.row, i, row),
+        with_layer(found.column, i, column),
+        with_layer(found.on, i, on),
         over,
         drawn,
         found.ground,
@@ -266,7 +253,7 @@ def _replaced(
         found.table,
     )
     kept = Painted(*(pick(better, n, o) for n, o in zip(new, found, strict=True)))
-    return kept._replace(table=_put(found.table, i, -least))
+    return kept._replace(table=with_layer(found.table, i, -least))
 
 
 def ordered(
@@ -300,9 +287,3 @@ def _leveled(images: Tensor, found: Painted) -> Painted:
         ground=pick(better, ground, found.ground),
         error=torch.where(better, error, found.error),
     )
-
-
-def _put(values: Tensor, i: int, column: Tensor) -> Tensor:
-    values = values.clone()
-    values[:, i] = column
-    return values

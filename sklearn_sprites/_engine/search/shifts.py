@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import Filters, correlate
 from sklearn_sprites._engine.ops.layers import compose, solve_planes
-from sklearn_sprites._engine.search.layers import HIGHEST_GAIN, pick
+from sklearn_sprites._engine.search.layers import HIGHEST_GAIN, pick, with_layer
 
 ROOM = 80  # sprites times images searched together: their maps stay in a cache
 EMPTY = 0.5  # squared pixels added to a sprite's energy: slivers explain nothing
@@ -38,15 +38,19 @@ class Shifted(NamedTuple):
 
 
 def draw_at(
-    ink: Tensor, sprite: Tensor, row: Tensor, column: Tensor, like: Tensor
+    planes: Tensor, sprite: Tensor, row: Tensor, column: Tensor, like: Tensor
 ) -> Tensor:
-    """Ink (K, h, w) with upper left pixels at rows and columns (B,): (B, H, W)."""
-    (h, w), (height, width) = ink.shape[1:], like.shape[-2:]
-    canvas = ink.new_zeros((len(sprite), height + 2 * h, width + 2 * w))
+    """Planes (K, D, h, w) with upper left pixels at rows and columns (B,).
+
+    (B, D, H, W), with H and W as in `like`.
+    """
+    (_, d, h, w), (height, width) = planes.shape, like.shape[-2:]
+    canvas = planes.new_zeros((len(sprite), d, height + 2 * h, width + 2 * w))
     rows, columns = _grid(row, column, h, w)
-    each = torch.arange(len(sprite), device=ink.device)[:, None, None]
-    canvas[each, rows, columns] = ink[sprite]
-    return canvas[:, h : h + height, w : w + width]
+    each = torch.arange(len(sprite), device=planes.device)[:, None, None, None]
+    depth = torch.arange(d, device=planes.device)[:, None, None]
+    canvas[each, depth, rows[:, None], columns[:, None]] = planes[sprite]
+    return canvas[..., h : h + height, w : w + width]
 
 
 def windows_at(maps: Tensor, row: Tensor, column: Tensor, h: int, w: int) -> Tensor:
@@ -147,7 +151,8 @@ def _replace(
     spot = spot.gather(1, sprite[:, None])[:, 0]
     row, column = spot // columns - h // 2, spot % columns - w // 2
     on = (value > penalty).to(images.dtype)
-    drawn = draw_at(ink, sprite, row, column, images) * on[:, None, None]
+    drawn = draw_at(ink[:, None], sprite, row, column, images)[:, 0]
+    drawn = drawn * on[:, None, None]
     planes = found.ink.clone()
     planes[:, i] = drawn
     gain = solve_planes(planes, images).clamp(0, HIGHEST_GAIN)
@@ -155,22 +160,16 @@ def _replace(
     old = found.error + penalty * found.on[:, i]
     better = error + penalty * on < old
     new = Shifted(
-        _put(found.sprite, i, sprite),
-        _put(found.row, i, row),
-        _put(found.column, i, column),
-        _put(found.on, i, on),
+        with_layer(found.sprite, i, sprite),
+        with_layer(found.row, i, row),
+        with_layer(found.column, i, column),
+        with_layer(found.on, i, on),
         planes,
         gain,
         found.table,
         error,
     )
     kept = Shifted(*(pick(better, n, o) for n, o in zip(new, found, strict=True)))
-    kept = kept._replace(table=_put(found.table, i, table))
+    kept = kept._replace(table=with_layer(found.table, i, table))
     fresh = correlate(drawn[:, None], filters)[:, 0]
-    return kept, _put(responses, i, pick(better, fresh, responses[:, i]))
-
-
-def _put(values: Tensor, i: int, column: Tensor) -> Tensor:
-    values = values.clone()
-    values[:, i] = column
-    return values
+    return kept, with_layer(responses, i, pick(better, fresh, responses[:, i]))
