@@ -128,9 +128,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         that a sprite of two tones shows in any two colors, by search only; ``"flat"``,
         one color, the sprite being a mask; ``"own"``, nothing: sprites show in all the
         colors that they have, and are shifted by whole pixels, by search only.
-        ``"auto"``: own colors if, on black or a plain ground, most objects that stand
-        alone have several colors and are the same in other images; else flat colors
-        over a plain ground, and gains on black and over pictures.
+        ``"auto"``: own colors if most objects that stand alone have several colors and
+        are the same in other images; else flat colors over a plain ground, and gains
+        on black and over pictures.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

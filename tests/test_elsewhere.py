@@ -48,6 +48,8 @@ DECOMPOSITIONS = {
     "gradient": {"sprite_update": "gradient"},
     "poses": {"transformations": ("similarity",), "n_backgrounds": 1},
     "picture": {"transformations": ("similarity",), **PICTURE},
+    "own colors": {"color": "own", "n_backgrounds": 1},
+    "own colors on a picture": {"color": "own", **PICTURE},
     "distilled": {"localizer": Distilled(steps=2, batch_size=4)},
     "attention": {"localizer": Attention()},
     "regression": {"localizer": Regression(mask_noise=0.2)},

@@ -42,8 +42,9 @@ def make_flags(ground, n=120, n_objects=3, seed=0):
     behind = np.zeros((SIDE, SIDE, 3))
     if ground == "plain":
         behind += np.array([0.3, 0.35, 0.25])
-    if ground == "picture":
-        coarse = draws.uniform(0.1, 0.7, (6, 6, 3))
+    if ground in ("picture", "faint picture"):
+        most = 0.7 if ground == "picture" else 0.2
+        coarse = draws.uniform(0.1, most, (6, 6, 3))
         behind = np.kron(coarse, np.ones((4, 4, 1)))
     images = np.repeat(behind[None], n, 0)
     classes = np.zeros((n, SIDE, SIDE), np.int64)
@@ -233,8 +234,16 @@ def test_colors_are_not_own_where_they_vary_or_things_have_one():
     tinted = images * draws.uniform(0.2, 1, (len(images), 1, 1, 3))
     assert colors_of(tinted, n_backgrounds=1) == "flat"
     assert colors_of(images.mean(3), n_backgrounds=1) == "flat"  # gray
-    pictured = twice(make_flags("picture", n_objects=1)[0])
-    assert colors_of(pictured, n_backgrounds=1) == "gain"
+    shaded = make_shaded_scenes(60, size=32, random_state=0).images
+    assert colors_of(shaded, n_backgrounds=1) == "gain"
+    several = colors_of(images, n_backgrounds=2, background="image", transformations=())
+    assert several == "gain"
+
+
+def test_own_colors_are_chosen_over_a_picture():
+    """A picture that does not look like parts of what stands before it."""
+    images = twice(make_flags("faint picture", n_objects=1)[0])
+    assert colors_of(images, n_backgrounds=1, background="image") == "own"
 
 
 def test_noise_does_not_hide_that_things_recur():

@@ -29,7 +29,9 @@ class Search:
     while the other layers stay: candidates from correlation, a bank of poses around
     the best places, Gauss-Newton steps on the best of these. Colors and order are
     solved. Images whose objective stays high are searched again in other ways; what
-    is found replaces what was there only if the objective falls.
+    is found replaces what was there only if the objective falls. Where sprites have
+    their own colors, every place is tried instead, and only `sweeps` and `poor` count:
+    an image is swept again if its error is above a fifth of what `poor` says.
 
     Parameters
     ----------

@@ -8,8 +8,10 @@ from torch import Tensor
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.components import Windows, object_windows
+from sklearn_sprites._engine.training.ground import make_scenery
 
-JUDGED = 200  # images that decide
+JUDGED, FEW = 200, 60  # images that decide, as many as have
+PIXELS = 2**20  # but at least a few
 FEWEST = 20  # objects that stand alone
 MOST = 400
 SEVERAL = 0.008  # share of an object's squares that no tint of a gray picture explains
@@ -20,15 +22,17 @@ TWIN = 0.02  # squared difference of an object and the most similar one, relativ
 def recur_in_colors(images: NDArray, spec: SceneSpec) -> bool:
     """Whether most objects that stand alone have several colors, and twins.
 
-    Over a ground that is plain or black. What differs by tints, sizes or angles from
-    image to image has no twins; what is of one color needs none of its own.
+    What differs by tints, sizes or angles from image to image has no twins; what is of
+    one color needs none of its own. Over several backgrounds nothing is judged.
     """
-    if spec.channels == 1 or spec.has_picture or not spec.has_own_colors:
+    if spec.channels == 1 or spec.n_backgrounds > 1:
         return False
-    chosen = np.linspace(0, len(images) - 1, min(JUDGED, len(images))).astype(int)
+    most = min(max(PIXELS // (spec.height * spec.width), FEW), JUDGED, len(images))
+    chosen = np.linspace(0, len(images) - 1, most).astype(int)
     with isolated(grad=False):
         some = torch.from_numpy(np.ascontiguousarray(images[chosen]))
-        windows = object_windows(some, spec)
+        scenery = make_scenery(some, spec, torch.Generator(), "cpu")
+        windows = object_windows(scenery.views(some), spec)
         if len(windows) < FEWEST:
             return False
         windows = windows.take(torch.arange(min(len(windows), MOST)))
