@@ -346,6 +346,9 @@ class Decomposition:
     def swap_sprite(self, layers: ArrayLike, sprite: ArrayLike) -> "Decomposition":
         """Show another sprite in the same place, pose and mean color.
 
+        Where a layer shows its sprite in the sprite's own colors, it will show the
+        other one in those of that.
+
         Parameters
         ----------
         layers : int, sequence of int, or ndarray of bool of shape (n, L)
@@ -375,7 +378,8 @@ class Decomposition:
             )
         chosen, color = self._chosen(layers), self.color
         swapped = replace(self, sprite=np.where(chosen, sprite, self.sprite))
-        return swapped.recolor(chosen, color)
+        is_own = (self.gain == 1).all(-1) & (self.bias == 0).all(-1)
+        return swapped.recolor(chosen & ~is_own, color)
 
     def bring_to_front(self, layers: ArrayLike) -> "Decomposition":
         """Let layers hide all others; among themselves they keep their order.

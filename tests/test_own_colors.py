@@ -124,6 +124,20 @@ def test_layers_can_be_moved_and_recolored(fitted):
     np.testing.assert_allclose(darker[solid], 0.5 * drawn[solid], atol=1e-3)
 
 
+def test_another_sprite_shows_in_colors_of_its_own(fitted):
+    model, images, _ = fitted
+    found = model.decompose(images)
+    other = (found.sprite[:, :1] + 1) % 4
+    swapped = found.swap_sprite(0, other)
+    assert (swapped.gain[found.shown] == 1).all()
+    alone = swapped.drop([1, 2]).replace(x=12.5, y=12.5)[:1]
+    drawn = model.render(alone)[0]
+    sprite = model.sprites_[other[0, 0]]
+    middle = drawn[8:17, 8:17]
+    solid = sprite[..., 3] > 0.999
+    np.testing.assert_allclose(middle[solid], sprite[solid][:, :3], atol=2e-3)
+
+
 def test_the_same_bits_alone_and_in_any_order(fitted):
     model, images, _ = fitted
     whole = model.decompose(images)
