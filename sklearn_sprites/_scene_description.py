@@ -11,7 +11,13 @@ from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
 from sklearn_sprites._engine.scene_settings import Distilled, Gradient, Search
-from sklearn_sprites._engine.scene_spec import SPLINE, SceneSpec, auto_scene, expanded
+from sklearn_sprites._engine.scene_spec import (
+    POSES,
+    SPLINE,
+    SceneSpec,
+    auto_scene,
+    expanded,
+)
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
@@ -53,7 +59,7 @@ def describe_scenes(
         )
     auto = auto_scene(height, width, channels, n_backgrounds, background)
     if params["color"] == "own":
-        auto["transformations"] = ("translation",)
+        auto["transformations"] = POSES[:1]
     size = sprite_shape(params["sprite_size"], auto, shape, owner)
     return SceneSpec(
         n_sprites=int(params["n_sprites"]),
@@ -111,22 +117,29 @@ def check_color(
         )
 
 
+def against_own_colors(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that do not go with sprites in their own colors, and what would."""
+    poses, localizer = params["transformations"], params["localizer"]
+    names = () if isinstance(poses, str) else tuple(poses)
+    is_search = isinstance(localizer, Search) or localizer == "search"
+    wanted = {
+        "transformations": (expanded("transformations", names) or POSES[:1], POSES[:1]),
+        "localizer": ("search" if is_search else localizer, "search"),
+        "sprite_update": (params["sprite_update"], "closed_form"),
+        "order": (params["order"], "solve"),
+    }
+    return {name: only for name, (value, only) in wanted.items() if value != only}
+
+
 def check_own_colors(params: dict[str, Any], spec: SceneSpec) -> None:
     """Refuse what is not sought where sprites have their own colors."""
     if not spec.has_own_colors:
         return
-    wanted = {
-        "transformations": (spec.transformations, ("translation",)),
-        "localizer": (params["localizer"], "search"),
-        "sprite_update": (params["sprite_update"], "closed_form"),
-        "order": (spec.order, "solve"),
-    }
-    for name, (value, only) in wanted.items():
-        if value != only and not isinstance(value, Search):
-            raise ValueError(
-                f"color='own' places sprites as they are, by exact search, which does "
-                f"not go with {name}={value!r}; use {name}={only!r}, or color='gain'."
-            )
+    for name, only in against_own_colors(params).items():
+        raise ValueError(
+            f"color='own' places sprites as they are, by exact search, which does not "
+            f"go with {name}={params[name]!r}; use {name}={only!r}, or color='gain'."
+        )
 
 
 def check_poses(
@@ -194,12 +207,8 @@ def scene_color(
     """
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
 
-    named, localizer = str(params["color"]), params["localizer"]
-    poses, ways = params["transformations"], (params["order"], params["sprite_update"])
-    is_search = isinstance(localizer, Search) or localizer == "search"
-    is_shifted = isinstance(poses, str) or tuple(poses) == ("translation",)
-    is_open = is_search and is_shifted and ways == ("solve", "closed_form")
-    if named != "auto" or not is_open:
+    named = str(params["color"])
+    if named != "auto" or against_own_colors(params):
         return named
     spec = describe_scenes(shape, {**params, "color": "own"}, owner, background)
     return "own" if recur_in_colors(batch, spec) else named
