@@ -1,5 +1,6 @@
 """What learns the sprites of scenes, round after round."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 
+SPARES = 0.5  # sprites tried beyond those wanted, in shares of these
+
 
 class Task(NamedTuple):
     """What is to be learned, and how: all that learners have in common."""
@@ -18,6 +21,11 @@ class Task(NamedTuple):
     settings: SceneSettings
     penalty: float
     draws: torch.Generator
+
+    @property
+    def n_spares(self) -> int:
+        """How many sprites more than wanted are tried, by those who explore."""
+        return math.ceil(SPARES * self.spec.n_sprites) if self.settings.swap else 0
 
 
 class AbstractLearner(ABC):

@@ -1,7 +1,5 @@
 """Rounds for sprites in their own colors, only shifted."""
 
-import math
-
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +14,6 @@ from sklearn_sprites._engine.training.painted import (
     solved,
 )
 from sklearn_sprites._engine.training.shifted import most_missed
-from sklearn_sprites._engine.training.shifted_rounds import SPARES
 
 WINDOWED = 300  # images in which blobs look for first sprites
 
@@ -28,8 +25,7 @@ class PaintedLearner(AbstractLearner):
 
     def __init__(self, task: Task, given: Sprites | None) -> None:
         super().__init__(task)
-        more = math.ceil(self.spec.n_sprites * SPARES)
-        self.spares = more if self.settings.swap else 0
+        self.spares = task.n_spares
         self.given = None if given is None else given.planes
         self.planes = torch.zeros(0)
 

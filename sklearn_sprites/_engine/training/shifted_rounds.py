@@ -1,7 +1,5 @@
 """Rounds for shifted sprites on black."""
 
-import math
-
 import torch
 from numpy.typing import NDArray
 
@@ -18,7 +16,6 @@ from sklearn_sprites._engine.training.shifted import (
     updated,
 )
 
-SPARES = 0.5  # sprites tried beyond those wanted, in shares of these
 WINDOWED = 400  # images in which blobs look for first sprites
 
 
@@ -29,8 +26,7 @@ class ShiftedLearner(AbstractLearner):
 
     def __init__(self, task: Task, given: Sprites | None) -> None:
         super().__init__(task)
-        more = math.ceil(self.spec.n_sprites * SPARES)
-        self.spares = more if self.settings.swap else 0
+        self.spares = task.n_spares
         self.given = None if given is None else given.ink
         self.ink = torch.zeros(0)
 
