@@ -213,17 +213,10 @@ def _replaced(
 
     In front of all other layers or, if `behind` is asked for, behind them.
     """
-    b = len(images)
     h, w = kernels.planes.shape[2:]
-    others = found.drawn.clone()
-    others[:, i] = 0
-    rest = composed(others, found.over, found.ground)
-    clear, left = clear_share(others[:, :, -1]), images - rest
-    free, back = torch.ones_like(clear), rest
-    if behind:
-        free, back = torch.cat([free, clear]), torch.cat([rest, found.ground])
-        left = torch.cat([left, left])
-    change = changes(free, back, left, kernels).unflatten(0, (-1, b))
+    drawn = found.drawn.clone()
+    drawn[:, i] = 0
+    change = _changes_at_depths(images, drawn, found, kernels, behind)
     columns = change.shape[-1]
     least, spot = change.flatten(3).min(3)  # (1 or 2, B, K)
     least, depth = least.min(0)
@@ -232,7 +225,6 @@ def _replaced(
     spot, depth = (each.gather(1, sprite[:, None])[:, 0] for each in (spot, depth))
     row, column = spot // columns - h // 2, spot % columns - w // 2
     on = (-value > penalty).to(images)
-    drawn = others
     one = draw_at(kernels.planes, sprite, row, column, images)
     drawn[:, i] = one * on[:, None, None, None]
     over, front = found.over.clone(), (depth == 0).to(images)[:, None]
@@ -241,19 +233,32 @@ def _replaced(
     over, error = ordered(images, drawn, over, found.ground)
     old = found.error + penalty * found.on[:, i]
     better = error + penalty * on < old * (1 - EDGE)
-    new = Painted(
-        with_layer(found.sprite, i, sprite),
-        with_layer(found.row, i, row),
-        with_layer(found.column, i, column),
-        with_layer(found.on, i, on),
-        over,
-        drawn,
-        found.ground,
-        error,
-        found.table,
+    new = found._replace(
+        sprite=with_layer(found.sprite, i, sprite),
+        row=with_layer(found.row, i, row),
+        column=with_layer(found.column, i, column),
+        on=with_layer(found.on, i, on),
+        over=over,
+        drawn=drawn,
+        error=error,
     )
     kept = Painted(*(pick(better, n, o) for n, o in zip(new, found, strict=True)))
     return kept._replace(table=with_layer(found.table, i, -least))
+
+
+def _changes_at_depths(
+    images: Tensor, others: Tensor, found: Painted, kernels: Kernels, behind: bool
+) -> Tensor:
+    """:func:`changes` in front of the others and, if asked for, behind them.
+
+    (1 or 2, B, K, H', W').
+    """
+    rest = composed(others, found.over, found.ground)
+    left, free, back = images - rest, torch.ones_like(rest[:, :1]), rest
+    if behind:
+        free = torch.cat([free, clear_share(others[:, :, -1])])
+        back, left = torch.cat([rest, found.ground]), torch.cat([left, left])
+    return changes(free, back, left, kernels).unflatten(0, (-1, len(images)))
 
 
 def ordered(
