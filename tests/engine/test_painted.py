@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_sprites._engine.scene_settings import Search
@@ -22,6 +22,7 @@ from sklearn_sprites._engine.search.painted_layers import painted_layers, paying
 from sklearn_sprites._engine.search.scene import make_searcher
 from sklearn_sprites._engine.training.painted import Seen, centered, fitted
 from tests.oracles_scenes import hides, painted_change
+from tests.strategies import attack
 
 PENALTY = 0.05
 
@@ -78,7 +79,7 @@ def spec_of(planes, side, n_layers, n_backgrounds=1):
     )
 
 
-@settings(deadline=None, max_examples=15)
+@attack
 @given(seed=st.integers(0, 1000), sides=st.sampled_from([(7, 9), (6, 6), (9, 5)]))
 def test_changes_are_those_of_every_place_tried(seed, sides):
     draws = torch.Generator().manual_seed(seed)
@@ -124,7 +125,7 @@ def test_a_layer_that_is_largely_hidden_is_found_behind():
     assert found.over[0, 1 - first, first] == 0
 
 
-@settings(deadline=None, max_examples=10)
+@attack
 @given(seed=st.integers(0, 1000))
 def test_the_objective_never_rises(seed):
     draws = torch.Generator().manual_seed(seed)

@@ -10,8 +10,8 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.ground import make_scenery
 
-JUDGED, FEW = 200, 60  # images that decide, as many as have
-PIXELS = 2**20  # but at least a few
+FEW, JUDGED = 60, 200  # at least and at most so many images decide,
+PIXELS = 2**20  # as many as have these together
 FEWEST = 20  # objects that stand alone
 MOST = 400
 SEVERAL = 0.008  # share of an object's squares that no tint of a gray picture explains

@@ -55,10 +55,6 @@ class Seen(NamedTuple):
     sprite: Tensor
     table: Tensor
 
-    def take(self, rows: Tensor) -> "Seen":
-        """Some of the windows."""
-        return Seen(*(part[rows] for part in self))
-
 
 def observe(
     views: Tensor, planes: Tensor, spec: SceneSpec, search: Search, penalty: float
@@ -109,7 +105,7 @@ def solved(planes: Tensor, seen: Seen) -> Tensor:
     """Each sprite from its nearest windows; unused ones stay."""
     new = planes.clone()
     for j in range(len(planes)):
-        mine = seen.take((seen.sprite == j).nonzero()[:, 0])
+        mine = take(seen, (seen.sprite == j).nonzero()[:, 0])
         if len(mine.sprite):
             new[j] = fitted(mine, planes[j])
     return centered(new)
@@ -121,7 +117,7 @@ def fitted(mine: Seen, before: Tensor) -> Tensor:
     far = (mine.shown - ink - (1 - mask) * mine.behind).square().sum(1)
     wrong = (mine.weight * far).sum((1, 2)) / mine.weight.sum((1, 2)).clamp_min(1)
     near = (wrong <= wrong.quantile(TRUSTED)).nonzero()[:, 0]
-    mine = mine.take(near)
+    mine = take(mine, near)
     weight = mine.weight[:, None]
     total = weight.sum(0)
     mean, back = (
@@ -146,7 +142,7 @@ def halved(planes: Tensor, seen: Seen, count: int, draws: torch.Generator) -> Te
     """Second halves (at most `count`) of the sprites that gain most by a split."""
     gains, parts = [], []
     for j, sprite in enumerate(planes):
-        mine = seen.take((seen.sprite == j).nonzero()[:, 0])
+        mine = take(seen, (seen.sprite == j).nonzero()[:, 0])
         if len(mine.sprite) < FEWEST:
             continue
         drawn = sprite[:-1] + (1 - sprite[-1:]) * mine.behind
@@ -156,7 +152,7 @@ def halved(planes: Tensor, seen: Seen, count: int, draws: torch.Generator) -> Te
         gains.append(float(whole - split.errors.sum()))
         apart = split.centers.square().sum(1)
         rows = (split.labels == apart.argmax()).nonzero()[:, 0]
-        half = mine.take(rows) if len(rows) else mine
+        half = take(mine, rows) if len(rows) else mine
         parts.append(fitted(half, fitted(half, sprite)))
     best = sorted(range(len(gains)), key=lambda i: -gains[i])[:count]
     if not best:
