@@ -5,7 +5,7 @@ generators of the CPU, by NumPy. Whatever would make the CPU wait for a GPU is c
 So code for GPUs is tested where there is none; its speed and rounding are not.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest import mock
 
 import torch
@@ -141,12 +141,18 @@ def pretended():
             mock.patch("torch.cuda.device_count", return_value=1),
             mock.patch("torch.cuda.is_current_stream_capturing", return_value=False),
             mock.patch("torch.Generator", Generator),
+            mock.patch("torch.inference_mode", _without_gradients),
             Dispatched(waits),
             Sent(waits),
         ):
             yield waits
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+def _without_gradients(mode=True):
+    """In inference mode torch makes no views of tensors that pretend."""
+    return torch.no_grad() if mode else nullcontext()
 
 
 def _run(func, args, kwargs, waits):

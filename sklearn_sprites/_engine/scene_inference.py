@@ -121,7 +121,8 @@ class ScenePredictor:
         size = self._chunk(len(images))
 
         def find(start: int) -> LayerRecord:
-            return self._find(images[start : start + size])
+            with torch.inference_mode():  # operations start sooner
+                return self._find(images[start : start + size])
 
         with isolated(grad=False):
             starts = range(0, max(len(images), 1), size)
