@@ -100,7 +100,7 @@ def _products(
         torch.mul(weight, appearance, out=planes[:, :, 2 * i])
         planes[:, :, 2 * i + 1] = weight
     planes[:, :, -1] = target
-    return planes @ planes.transpose(2, 3) / pixels
+    return planes @ planes.mT / pixels
 
 
 def _solve(products: Tensor, freedoms: list[int]) -> Tensor:

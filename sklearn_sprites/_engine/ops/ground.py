@@ -64,7 +64,7 @@ def solve_light(images: Tensor, terms: Tensor, weight: Tensor) -> Tensor:
     weight (B, P).
     """
     weighted = terms * weight[:, None, None]
-    gram = weighted @ terms.transpose(2, 3)  # (B, C, 6, 6)
+    gram = weighted @ terms.mT  # (B, C, 6, 6)
     left = images - terms[:, :, 0]  # the picture as it is
     right = (weighted @ left[..., None])[..., 0]
     ridge = RIDGE * (weight.sum(1) + LINE)[:, None, None, None]

@@ -61,16 +61,16 @@ def solve_planes(
     `ridge`, one number or (R,), pulls colors to zero.
     """
     a = flat(planes)
-    gram = a @ a.transpose(1, 2)
+    gram = a @ a.mT
     gram.diagonal(dim1=1, dim2=2).add_(ridge)
-    right = a @ flat(target).transpose(1, 2)  # (B, R, C)
+    right = a @ flat(target).mT  # (B, R, C)
     return solve_columns(gram, right) if a.shape[1] else right
 
 
 def compose(planes: Tensor, colors: Tensor) -> Tensor:
     """Sum over planes (B, R, H, W) of colors (B, R, C): (B, C, H, W)."""
     rows, columns = planes.shape[2:]
-    mixed = colors.transpose(1, 2) @ flat(planes)
+    mixed = colors.mT @ flat(planes)
     return mixed[..., : rows * columns].view(*mixed.shape[:2], rows, columns)
 
 
@@ -104,7 +104,7 @@ def order_by_errors(mask: Tensor, error: Tensor) -> Tensor:
     """The same from masks (B, L, P) and each layer's squared errors (B, L, P)."""
     wrong = error + CLEARLY  # what neither explains, a third one hides
     torch.div(error, wrong, out=wrong)
-    left = wrong.mul_(mask) @ mask.transpose(1, 2)  # (B, L, L)
+    left = wrong.mul_(mask) @ mask.mT  # (B, L, L)
     below = torch.ones_like(left).tril(-1)
-    other = left.transpose(1, 2)
+    other = left.mT
     return torch.where(left == other, below, (left < other).to(left))

@@ -114,7 +114,7 @@ def flow_basis(points: Tensor, side: int) -> Tensor:
 
 def spline_coefficients(params: Tensor) -> Tensor:
     """A spline's parameters (m, 2 g^2), ``(x, y)`` by control point, on the basis."""
-    control = params.view(len(params), -1, 2).transpose(1, 2)  # (m, 2, g^2)
+    control = params.view(len(params), -1, 2).mT  # (m, 2, g^2)
     return torch.nn.functional.pad(control, (0, 3))
 
 

@@ -70,7 +70,7 @@ def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> B
     pose = F.pad(grid, (2, 0))
     fine = tile * step
     centers = pixel_centers(fine, fine, 1, grid) - fine / 2
-    where = centers @ to_frame(pose, sprites.sides).transpose(-1, -2)  # (P, fine^2, 2)
+    where = centers @ to_frame(pose, sprites.sides).mT  # (P, fine^2, 2)
     where = where.view(-1, fine, fine, 2)
     drawn = torch.cat(
         [

@@ -25,8 +25,8 @@ def explained_with_bias(
     planes = torch.stack([ink, alpha], 2)
     heavy = weight[:, :, None] * planes
     ridge = torch.diag(planes.new_tensor([PLAIN, RIDGE]))
-    gram = heavy @ planes.transpose(2, 3) + ridge
-    right = target @ heavy.transpose(2, 3)  # (B, N, C, 2)
+    gram = heavy @ planes.mT + ridge
+    right = target @ heavy.mT  # (B, N, C, 2)
     colors = solve_symmetric(gram[:, :, None], right)
     left = target - colors @ planes
     gain, bias = colors[..., :1], colors[..., 1:]

@@ -54,7 +54,7 @@ def solved(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Colors (B, N, C) that explain most, times the residual and what is below."""
     heavy = weight * ink
-    parts = torch.stack([heavy, heavy * alpha], 2) @ both.transpose(2, 3)
+    parts = torch.stack([heavy, heavy * alpha], 2) @ both.mT
     r, b = parts.chunk(2, 3)
     power = (heavy * ink).sum(2).clamp_min(1e-3)
     color = (r[:, :, 0] + b[:, :, 1]) / power[..., None]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.scene_network import LayerGuess
-from sklearn_sprites._engine.ops.layers import flat, free_share
+from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse
 from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
@@ -42,8 +42,8 @@ from sklearn_sprites._engine.search.scene import (
 )
 
 DOUBT = 0.3  # chance of a second sprite, relative to the first, to try it
-LIKELY = 0.15  # chance of an object from which on a layer is tried
-POORER = 2.0  # times the error with which images are poor: guesses are mended
+LIKELY = 0.25  # chance of an object from which on a layer is tried
+POORER = 3.0  # times the error with which images are poor: guesses are mended
 BATCH = 32  # images at a time, as many as a network looks at, or half of them
 PRUNED = 64  # images at a time, where layers are only shifted
 
@@ -143,7 +143,7 @@ def decided(
 def _better(small: Tensor, one: Draft, two: Draft, spec: SceneSpec) -> Layers:
     seen, errors = [], []
     for _, found in (one, two):
-        seen.append(free_share(found.alpha, found.over) * found.alpha)
+        seen.append(found.shown)
         errors.append((image_of(small, spec) - found.image).square().sum(1))
     where = flat(torch.maximum(*seen))  # (B, L, P)
     before, after = (flat(each[:, None]) for each in errors)
@@ -175,8 +175,9 @@ def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> F
 
 def _without_pixels(found: Picture) -> Picture:
     """Colors and error, which is all that records tell."""
+    drawn, free, image = found.drawn, found.free, found.image
     return found._replace(
-        drawn=found.drawn[..., :0, :0], image=found.image[..., :0, :0]
+        drawn=drawn[..., :0, :0], free=free[..., :0, :0], image=image[..., :0, :0]
     )
 
 

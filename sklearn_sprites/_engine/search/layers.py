@@ -80,13 +80,15 @@ class Picture(NamedTuple):
     """What layers look like.
 
     ``drawn`` (B, L, 2, H, W), their ink and alpha, or (B, L, 1, H, W), masks that are
-    both, is zero for empty layers. ``colors`` (B, R, C) begin with the background's
-    where there is one; then come the gains of layers, then their biases. ``image``
-    (B, C, H, W); ``error`` (B,), squared, summed over the image, and over pictures the
-    price of pixels that are covered though they look like the ground.
+    both, is zero for empty layers; ``free`` (B, L, H, W) is where nothing hides them.
+    ``colors`` (B, R, C) begin with the background's where there is one; then come the
+    gains of layers, then their biases. ``image`` (B, C, H, W); ``error`` (B,), squared,
+    summed over the image, and over pictures the price of pixels that are covered though
+    they look like the ground.
     """
 
     drawn: Tensor
+    free: Tensor
     over: Tensor
     colors: Tensor
     image: Tensor
@@ -101,6 +103,11 @@ class Picture(NamedTuple):
     def alpha(self) -> Tensor:
         """(B, L, H, W)."""
         return self.drawn[:, :, -1]
+
+    @property
+    def shown(self) -> Tensor:
+        """Share of each pixel that shows a layer, (B, L, H, W)."""
+        return self.free * self.alpha
 
 
 def pick(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
@@ -145,7 +152,8 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     `images` are views, see :mod:`~sklearn_sprites._engine.search.ground`.
     """
     alpha, target = drawn[:, :, -1], image_of(images, spec)
-    planes = planes_of(drawn, free_share(alpha, over), spec)
+    free = free_share(alpha, over)
+    planes = planes_of(drawn, free, spec)
     if spec.has_picture:
         behind = clear_share(alpha) * ground_of(images, spec)
         target = target - behind
@@ -160,7 +168,7 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
         covered = 1 - clear_share(alpha)[:, 0]
         error = error + (covered * ground_price(images, spec)).sum((1, 2))
         image = image + behind
-    return Picture(drawn, over, colors, image, error)
+    return Picture(drawn, free, over, colors, image, error)
 
 
 def planes_of(drawn: Tensor, free: Tensor, spec: SceneSpec) -> Tensor:
@@ -245,7 +253,7 @@ def is_false(found: Picture, share: Tensor, spec: SceneSpec) -> Tensor:
     """
     if not spec.has_picture:
         return torch.zeros_like(share) > 0
-    seen = (free_share(found.alpha, found.over) * found.alpha).sum((2, 3))
+    seen = found.shown.sum((2, 3))
     exposed = seen > MOSTLY * found.alpha.sum((2, 3))
     return (share <= MOSTLY) & exposed & (seen > 0)
 
@@ -280,7 +288,7 @@ def worth(images: Tensor, found: Picture, spec: SceneSpec) -> Worth:
         least = (least + MATTERS * far).clamp_min(FAINT * spec.channels)
         counts = (far > FAINT * spec.channels).to(now)  # nor is a patch of ground
     saves, shares = [], []
-    seen = free_share(found.alpha, found.over) * found.alpha
+    seen = found.shown
     for i in range(spec.n_layers):
         without = found.drawn.clone()
         without[:, i] = 0

@@ -76,7 +76,7 @@ def solved_contrast(
     """
     c = (views.both.shape[1] - 1) // 2
     heavy = weight * alpha
-    parts = torch.stack([heavy, heavy * alpha], 1) @ views.both.transpose(1, 2)
+    parts = torch.stack([heavy, heavy * alpha], 1) @ views.both.mT
     first, second = parts.unbind(1)
     color = (first[:, :c] + second[:, c:-1]) / second[:, -1:].clamp_min(1e-3)  # (M, C)
     none = color.new_zeros((len(color), 2 * c + 1))

@@ -117,11 +117,11 @@ def seen_through(maps: Tensor, places: Tensor) -> Tensor:
     Whole pixels are copied, all their maps at a time: much quicker than map by map.
     """
     b, r, p = maps.shape
-    pixels = maps.transpose(1, 2).reshape(b * p, r)
+    pixels = maps.mT.reshape(b * p, r)
     first = torch.arange(b, device=places.device)[:, None] * p
     index = (places.view(b, -1) + first).flatten()
     seen = pixels.index_select(0, index).view(*places.shape, r)
-    return seen.transpose(1, 2).contiguous()
+    return seen.mT.contiguous()
 
 
 def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
@@ -133,7 +133,7 @@ def frames(pose: Tensor, center: Tensor, sides: tuple[int, int]) -> Tensor:
 def draw_window(planes: Tensor, frame: Tensor, window: Window) -> Tensor:
     """Planes (M, D, h, w) of sprites at the points of the window, (M, D, P)."""
     where = frame.flatten(0, 1) @ window.points
-    where = where.view(-1, 1, 2, where.shape[1]).transpose(2, 3)  # (M, 1, P, 2)
+    where = where.view(-1, 1, 2, where.shape[1]).mT  # (M, 1, P, 2)
     return F.grid_sample(planes, where, align_corners=False)[:, :, 0]
 
 
@@ -240,4 +240,4 @@ def equations(
     full = found.index_select(1, steps.square).view(-1, 6, 6)
     rows = (frame.flatten(1) @ steps.rows).view(-1, 4, 6)
     right = rows @ found.view(-1, 5, LINE)[:, 3:, :3].reshape(-1, 6, 1)
-    return rows @ full @ rows.transpose(1, 2), right
+    return rows @ full @ rows.mT, right

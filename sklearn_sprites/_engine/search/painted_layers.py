@@ -45,8 +45,8 @@ def _picture(found: Painted, spec: SceneSpec) -> Picture:
     colors = found.drawn.new_ones((b, n, c))
     if spec.has_level:
         colors = torch.cat([found.ground[:, None, :, 0, 0], colors], 1)
-    nothing = found.drawn[..., :0, :0]
-    return Picture(nothing, found.over, colors, found.ground[..., :0, :0], found.error)
+    drawn, image = found.drawn[..., :0, :0], found.ground[..., :0, :0]
+    return Picture(drawn, drawn[:, :, 0], found.over, colors, image, found.error)
 
 
 def paying(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.layers import flat, free_share
+from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.search.layers import Picture
 
 
@@ -13,8 +13,8 @@ def patches(found: Picture, share: float) -> Tensor:
     what the appearance of a sprite cannot tell of an object: a highlight, a shadow, the
     pattern on it. A small object that stands before a large one is among them, too.
     """
-    seen = flat(free_share(found.alpha, found.over) * found.alpha > 0.5).to(found.alpha)
+    seen = flat(found.shown > 0.5).to(found.alpha)
     mask = flat(found.alpha > 0.5).to(found.alpha)
     area = seen.sum(2)
-    within = seen @ mask.transpose(1, 2) > share * area[..., None]  # (B, L, L)
+    within = seen @ mask.mT > share * area[..., None]  # (B, L, L)
     return (within & (area[:, None] > area[..., None])).any(2) & (area > 0)

@@ -89,7 +89,6 @@ def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tens
 
     It is ``weights @ planes``, times how free layers are, which is returned too.
     """
-    free = free_share(found.alpha, found.over)
     colors, biases = layer_colors(found, spec), layer_biases(found, spec)
     hidden = found.over[..., None] * colors[:, None]  # (B, L, L, C): i hides j
     if biases is not None:
@@ -97,8 +96,8 @@ def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tens
     if spec.has_level:
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
-    planes = planes_of(found.drawn, free, spec)
-    return flat(planes), hidden.transpose(2, 3).flatten(1, 2), flat(free)
+    planes = planes_of(found.drawn, found.free, spec)
+    return flat(planes), hidden.mT.flatten(1, 2), flat(found.free)
 
 
 def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
@@ -113,7 +112,7 @@ def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, 
         ground = clear_share(found.alpha) * ground_of(images, spec)
         behind = behind + flat(ground)[:, None]
     clear = (1 - flat(found.alpha)).clamp_min(OPAQUE)
-    return free, behind / clear[:, :, None]
+    return free, behind.div_(clear[:, :, None])
 
 
 def terms_of(color: Tensor, behind: Tensor, left: Tensor) -> Terms:
@@ -183,7 +182,7 @@ def mask_step(
     left, behind = seen.split([left.shape[1], planes.shape[1]], 1)
     behind = weights.unflatten(1, (n, -1)).flatten(0, 1) @ behind  # (M, C, P)
     own = free.flatten(0, 1)[..., None]  # of each layer alone
-    open_share = seen_through(own.transpose(1, 2), sight.places)
+    open_share = seen_through(own.mT, sight.places)
     open_share = open_share * sight.inside[:, None]
     clear = (1 - drawn[:, :1]).clamp_min(OPAQUE)
     color = layer_colors(found, spec).flatten(0, 1)[..., None]  # (M, C, 1)

@@ -99,7 +99,7 @@ def image_points(points: Tensor, pose: Tensor, sides: tuple[int, int]) -> Tensor
     back = torch.linalg.inv(to_frame(pose, sides))
     if pose.shape[-1] > AFFINE:
         points = points / (1 + points @ pose[..., AFFINE:, None])
-    return points @ back.transpose(-1, -2) + pose[..., None, :2]
+    return points @ back.mT + pose[..., None, :2]
 
 
 def place(

@@ -101,7 +101,7 @@ def cut_views(scene: Scene, pose: Tensor, side: int, step: int) -> Views:
     padded = F.pad(maps, (side,) * 4)
     each = torch.arange(len(pose), device=pose.device)[:, None, None, None]
     seen = padded.permute(0, 2, 3, 1)[each, rows[..., None], columns[:, :, None]]
-    seen = seen.flatten(2, 3).transpose(2, 3).contiguous()  # (B, N, 2C + 1, P)
+    seen = seen.flatten(2, 3).mT.contiguous()  # (B, N, 2C + 1, P)
     x, y = (((i - side).to(pose) + 0.5) * step for i in (columns, rows))
     colors = 2 * scene.image.shape[1]
     price = None if scene.price is None else seen[:, :, -1]
@@ -169,7 +169,7 @@ def mask_equations(
 
     With the contrast k = c - b, `strength` (B, N, P) is k . k, and `pull` is k . r.
     """
-    matrix = (jacobian * strength[:, :, None]) @ jacobian.transpose(2, 3)
+    matrix = (jacobian * strength[:, :, None]) @ jacobian.mT
     return matrix, (jacobian * pull[:, :, None]).sum(3)
 
 
@@ -177,11 +177,11 @@ def ink_equations(drawn: Drawn, terms: Terms) -> tuple[Tensor, Tensor]:
     """The same where ink is not alpha."""
     cc, cb, bb, cr, br = (term[:, :, None] for term in terms)
     by_alpha, by_ink = drawn.alpha_jacobian, drawn.ink_jacobian
-    mixed = (by_ink * cb) @ by_alpha.transpose(2, 3)
-    matrix = (by_ink * cc) @ by_ink.transpose(2, 3)
-    matrix = matrix + (by_alpha * bb) @ by_alpha.transpose(2, 3)
+    mixed = (by_ink * cb) @ by_alpha.mT
+    matrix = (by_ink * cc) @ by_ink.mT
+    matrix = matrix + (by_alpha * bb) @ by_alpha.mT
     right = (by_ink * cr - by_alpha * br).sum(3)
-    return matrix - mixed - mixed.transpose(2, 3), right
+    return matrix - mixed - mixed.mT, right
 
 
 def normal_equations(drawn: Drawn, terms: Terms) -> tuple[Tensor, Tensor]:

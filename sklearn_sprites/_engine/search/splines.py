@@ -22,7 +22,7 @@ def displacements(spline: Tensor, sides: tuple[int, int]) -> Tensor:
     """Splines (m, G, 2) at the pixels of sprites, (m, 2, h, w)."""
     grid = make_grid(*sides, device=spline.device, dtype=spline.dtype)
     basis = spline_basis(grid.points.double(), SPLINE_GRID).to(spline)  # (G, h * w)
-    return (spline.transpose(1, 2) @ basis).unflatten(2, sides)
+    return (spline.mT @ basis).unflatten(2, sides)
 
 
 def bent_points(points: Tensor, spline: Tensor, sides: tuple[int, int]) -> Tensor:
