@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_sprites import Decomposition, LayeredSpriteDecomposition, Search
 from tests import pictures
+from tests.pictures import assert_all_finite
 
 QUICK = {"max_rounds": 1}
 SETTLED = {"max_rounds": 8}
@@ -111,3 +112,16 @@ def make_record(n=2, n_layers=3, channels=1, n_sprites=4):
         palette=np.linspace(0.2, 0.8, n_sprites)[:, None].repeat(channels, axis=1),
         black=0.0,
     )
+
+
+def assert_sound(model, images):
+    """Everything is finite, and all that can be asked is answered."""
+    assert_all_finite(model)
+    maps = model.predict(images)
+    assert maps.shape == images.shape[:3]
+    assert maps.dtype == np.int64
+    for name, value in vars(model.decompose(images)).items():
+        assert np.isfinite(np.asarray(value, float)).all(), name
+    assert np.isfinite(model.transform(images)).all()
+    assert np.isfinite(model.reconstruct(images)).all()
+    assert np.isfinite(model.score(images))

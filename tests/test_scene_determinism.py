@@ -15,6 +15,7 @@ import torch
 from sklearn.base import clone
 
 import sklearn_sprites
+from tests.faults.test_determinism import global_state
 from tests.scenes import (
     QUICK,
     assert_same_layers,
@@ -22,7 +23,6 @@ from tests.scenes import (
     make_decomposition,
     make_scenes,
 )
-from tests.test_faults_determinism import global_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ROOT = Path(sklearn_sprites.__file__).parents[1]

@@ -280,7 +280,7 @@ def test_a_sprite_in_doubt_is_decided_by_the_image():
     images = some_scenes(POSED, taught)
     searcher = make_searcher(POSED, Search(restarts=0), 0.05, some_sprites(POSED))
     wrong = as_guess(taught._replace(sprite=1 - taught.sprite), chance=0.7)
-    doubted = wrong._replace(logits=(wrong.logits.exp() + 0.5).log())
+    doubted = wrong._replace(logits=(wrong.logits.exp() + 0.8).log())
     with torch.no_grad():
         sure = exact(images, wrong, searcher, 2)
         found = exact(images, doubted, searcher, 2)

@@ -40,11 +40,6 @@ for params in (QUICK, {**QUICK, "n_backgrounds": 1}):
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    return make_pictures()[0]
-
-
-@pytest.fixture(scope="module")
 def noise():
     return np.random.default_rng(0).uniform(size=(40, 8, 8))
 
