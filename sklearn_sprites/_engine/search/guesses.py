@@ -41,7 +41,7 @@ from sklearn_sprites._engine.search.scene import (
     pruned,
 )
 
-DOUBT = 0.3  # chance of a second sprite, relative to the first, to try it
+DOUBT = 0.45  # chance of a second sprite, relative to the first, to try it
 LIKELY = 0.25  # chance of an object from which on a layer is tried
 POORER = 3.0  # times the error with which images are poor: guesses are mended
 BATCH = 32  # images at a time, as many as a network looks at, or half of them
