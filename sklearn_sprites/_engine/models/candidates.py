@@ -34,7 +34,6 @@ def rows_at_once(spec: ModelSpec, device: torch.device) -> int:
     return ROWS_AT_ONCE[device.type] * max(room, 1)
 
 
-@torch.no_grad()
 def candidate_errors(
     model: ClusteringModel,
     images: Tensor,
@@ -55,16 +54,17 @@ def candidate_errors(
     rows = torch.arange(len(images), device=device)[:, None, None].expand(shape)
     behind = torch.arange(n_behind, device=device).expand(shape)
     pairs = torch.stack([rows, candidates[..., None].expand(shape), behind]).flatten(1)
-    parts = []
-    for chunk in pairs.split(rows_at_once(model.spec, device), 1):
-        drawn = model.front(chunk[0], chunk[1], description)
-        parts.append(
-            _errors(model, drawn, images, chunk, description, active, noise, before)
-        )
-    return torch.cat(parts).view(shape)
+    size = rows_at_once(model.spec, device)
+    errors = images.new_empty(pairs.shape[1])
+    with torch.inference_mode():  # operations start sooner
+        for chunk, found in zip(pairs.split(size, 1), errors.split(size), strict=True):
+            drawn = model.front(chunk[0], chunk[1], description)
+            found.copy_(
+                _errors(model, drawn, images, chunk, description, active, noise, before)
+            )
+    return errors.view(shape)
 
 
-@torch.no_grad()
 def borrowed_errors(
     model: ClusteringModel,
     images: Tensor,
@@ -80,18 +80,21 @@ def borrowed_errors(
     spec, device = model.spec, images.device
     n_behind = max(spec.n_backgrounds, 1)
     choices = [torch.arange(n, device=device) for n in (spec.n_sprites, n_behind)]
-    canvas = pad_to_canvas(model.sprites.flatten(0, 1)[None], model.padding)
-    lent = replace(description, params=lend(description.params, owners))
     each = max(rows_at_once(spec, device) // (spec.n_sprites * n_behind), 1)
-    parts = []
-    for rows in torch.arange(len(images), device=device).split(each):
-        warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}
-        fronts = model.sequence.apply(canvas.expand(len(rows), -1, -1, -1), warp)
-        fronts = fronts.reshape(len(rows) * spec.n_sprites, -1, *fronts.shape[2:])
-        drawn = fronts.repeat_interleave(n_behind, 0) if n_behind > 1 else fronts
-        pairs = torch.cartesian_prod(rows, *choices).T
-        parts.append(_errors(model, drawn, images, pairs, lent, active))
-    return torch.cat(parts).view(len(images), spec.n_sprites, n_behind)
+    errors = images.new_empty((len(images), spec.n_sprites, n_behind))
+    every = torch.arange(len(images), device=device)
+    with torch.inference_mode():
+        lent = replace(description, params=lend(description.params, owners))
+        canvas = pad_to_canvas(model.sprites.flatten(0, 1)[None], model.padding)
+        for rows, found in zip(every.split(each), errors.split(each), strict=True):
+            warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}
+            fronts = model.sequence.apply(canvas.expand(len(rows), -1, -1, -1), warp)
+            fronts = fronts.reshape(len(rows) * spec.n_sprites, -1, *fronts.shape[2:])
+            drawn = fronts.repeat_interleave(n_behind, 0) if n_behind > 1 else fronts
+            pairs = torch.cartesian_prod(rows, *choices).T
+            parts = _errors(model, drawn, images, pairs, lent, active)
+            found.copy_(parts.view(found.shape))
+    return errors
 
 
 def lend(params: dict[str, Tensor], owners: Tensor) -> dict[str, Tensor]:

@@ -53,7 +53,8 @@ def fit_scenes(
     draws = generator(seed, "cpu")
     given = warm.sprites if warm is not None else init_sprites
     pictures = None if warm is None else warm.backgrounds
-    with isolated(grad=False, seed=seed):
+    no_gradients = torch.inference_mode(settings.sprite_update != "gradient")
+    with isolated(grad=False, seed=seed), no_gradients:  # operations start sooner
         data = torch.from_numpy(np.ascontiguousarray(images))
         scenery = _scenery(data, spec, draws, device, pictures)
         learner = _learner(spec, settings, draws, device, given)
