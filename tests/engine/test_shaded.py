@@ -413,11 +413,10 @@ def test_patches_are_what_a_loop_says(make):
     alpha = make.uniform(2, 4, 5, 6)
     over = (make.uniform(2, 4, 4) > 0.5).to(alpha).tril(-1)
     over = over + (1 - over.transpose(1, 2)).triu(1)
-    free = free_share(alpha, over)
-    found = Picture(alpha[:, :, None], free, over, alpha, alpha, alpha)
+    found = Picture(alpha[:, :, None], over, alpha, alpha, alpha)
     share = 0.6
     told = patches(found, share)
-    seen = free * alpha > 0.5
+    seen = free_share(alpha, over) * alpha > 0.5
     for b in range(2):
         for j in range(4):
             mine = seen[b, j]

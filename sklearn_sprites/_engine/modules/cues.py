@@ -25,10 +25,9 @@ def cues(views: Tensor, spec: SceneSpec) -> Tensor:
     """
     image = views[:, : spec.channels]
     far = image - _ground(views, spec)
-    right = F.pad(image[..., 1:] - image[..., :-1], (0, 1))
-    below = F.pad(image[..., 1:, :] - image[..., :-1, :], (0, 0, 0, 1))
-    clear = [_clear(each) for each in (far, right, below)]
-    return torch.cat([far, *clear], 1)
+    across = _clear(image[..., 1:] - image[..., :-1], (0, 1))
+    down = _clear(image[..., 1:, :] - image[..., :-1, :], (0, 0, 0, 1))
+    return torch.cat([far, _clear(far), across, down], 1)
 
 
 def _ground(views: Tensor, spec: SceneSpec) -> Tensor | float:
@@ -40,9 +39,9 @@ def _ground(views: Tensor, spec: SceneSpec) -> Tensor | float:
     return some.median(2).values[..., None, None]
 
 
-def _clear(difference: Tensor) -> Tensor:
-    """From zero to nearly one, (B, 1, H, W)."""
-    square = difference.square().sum(1, keepdim=True)
+def _clear(difference: Tensor, missing: tuple[int, ...] = (0, 0)) -> Tensor:
+    """From zero to nearly one, (B, 1, H, W); `missing` pixels are not clear."""
+    square = F.pad(difference.square().sum(1, keepdim=True), missing)
     return square / (square + CLEAR)
 
 

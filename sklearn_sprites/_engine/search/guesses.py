@@ -93,15 +93,15 @@ def exact(views: Tensor, guess: LayerGuess, searcher: Searcher, steps: int) -> F
 
         found = by_parts(describe, len(views), PRUNED, views.device)
         return pruned(views, found, searcher, PRUNED)
+    small = coarse(views, posed.step)
     other = guessed(views, guess, searcher, second=True)
     doubted = ((layers.sprite != other.sprite) & (layers.on > 0)).any(1)
     for part in parts(doubted.nonzero()[:, 0], BATCH):
-        small = coarse(views[part], posed.step)
         two = take(layers, part), take(other, part)
-        layers = put(layers, part, decided(small, *two, posed, min(steps, 1)))
+        layers = put(layers, part, decided(small[part], *two, posed, min(steps, 1)))
 
     def finish(part: Tensor) -> Finished:
-        return finished(views[part], take(layers, part), searcher, steps)
+        return finished(views[part], small[part], take(layers, part), searcher, steps)
 
     done = by_parts(finish, len(views), BATCH, views.device)
     if searcher.search.restarts:
@@ -155,11 +155,16 @@ def _better(small: Tensor, one: Draft, two: Draft, spec: SceneSpec) -> Layers:
     )
 
 
-def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> Finished:
-    """Layers that pay, after some steps, in their order and the colors of all."""
+def finished(
+    views: Tensor, small: Tensor, layers: Layers, searcher: Searcher, steps: int
+) -> Finished:
+    """Layers that pay, after some steps, in their order and the colors of all.
+
+    `small` are views as the layers of them are polished and judged.
+    """
     posed, spec = searcher.posed, searcher.spec
     assert posed is not None, "layers in any pose"
-    small, side = coarse(views, posed.step), posed.step
+    side = posed.step
     now = polished(small, layers, posed, steps)
     seen = ordered(small, now.picture, spec, 1) if steps else now.picture
     penalty = searcher.penalty / side**2
@@ -175,9 +180,8 @@ def finished(views: Tensor, layers: Layers, searcher: Searcher, steps: int) -> F
 
 def _without_pixels(found: Picture) -> Picture:
     """Colors and error, which is all that records tell."""
-    drawn, free, image = found.drawn, found.free, found.image
     return found._replace(
-        drawn=drawn[..., :0, :0], free=free[..., :0, :0], image=image[..., :0, :0]
+        drawn=found.drawn[..., :0, :0], image=found.image[..., :0, :0]
     )
 
 
@@ -194,7 +198,7 @@ def mended(views: Tensor, done: Finished, searcher: Searcher, steps: int) -> Fin
         seen = old.found._replace(layers=now.layers, picture=now.picture)
         worst = worst_layers(small, seen, posed.spec)[:, 0]
         now = replace_layer(small, now, worst, posed)
-        new = finished(some, now.layers, searcher, steps)
+        new = finished(some, small, now.layers, searcher, steps)
         better = objective(new.found, price) < objective(old.found, price)
         found = choose(better, new.found, old.found)
         done = put(done, part, Finished(found, old.is_poor))

@@ -80,15 +80,13 @@ class Picture(NamedTuple):
     """What layers look like.
 
     ``drawn`` (B, L, 2, H, W), their ink and alpha, or (B, L, 1, H, W), masks that are
-    both, is zero for empty layers; ``free`` (B, L, H, W) is where nothing hides them.
-    ``colors`` (B, R, C) begin with the background's where there is one; then come the
-    gains of layers, then their biases. ``image`` (B, C, H, W); ``error`` (B,), squared,
-    summed over the image, and over pictures the price of pixels that are covered though
-    they look like the ground.
+    both, is zero for empty layers. ``colors`` (B, R, C) begin with the background's
+    where there is one; then come the gains of layers, then their biases. ``image``
+    (B, C, H, W); ``error`` (B,), squared, summed over the image, and over pictures the
+    price of pixels that are covered though they look like the ground.
     """
 
     drawn: Tensor
-    free: Tensor
     over: Tensor
     colors: Tensor
     image: Tensor
@@ -103,6 +101,11 @@ class Picture(NamedTuple):
     def alpha(self) -> Tensor:
         """(B, L, H, W)."""
         return self.drawn[:, :, -1]
+
+    @property
+    def free(self) -> Tensor:
+        """Share of each pixel where nothing hides a layer, (B, L, H, W)."""
+        return free_share(self.alpha, self.over)
 
     @property
     def shown(self) -> Tensor:
@@ -152,8 +155,7 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
     `images` are views, see :mod:`~sklearn_sprites._engine.search.ground`.
     """
     alpha, target = drawn[:, :, -1], image_of(images, spec)
-    free = free_share(alpha, over)
-    planes = planes_of(drawn, free, spec)
+    planes = planes_of(drawn, free_share(alpha, over), spec)
     if spec.has_picture:
         behind = clear_share(alpha) * ground_of(images, spec)
         target = target - behind
@@ -168,7 +170,7 @@ def picture(images: Tensor, drawn: Tensor, over: Tensor, spec: SceneSpec) -> Pic
         covered = 1 - clear_share(alpha)[:, 0]
         error = error + (covered * ground_price(images, spec)).sum((1, 2))
         image = image + behind
-    return Picture(drawn, free, over, colors, image, error)
+    return Picture(drawn, over, colors, image, error)
 
 
 def planes_of(drawn: Tensor, free: Tensor, spec: SceneSpec) -> Tensor:

@@ -46,7 +46,7 @@ def _picture(found: Painted, spec: SceneSpec) -> Picture:
     if spec.has_level:
         colors = torch.cat([found.ground[:, None, :, 0, 0], colors], 1)
     drawn, image = found.drawn[..., :0, :0], found.ground[..., :0, :0]
-    return Picture(drawn, drawn[:, :, 0], found.over, colors, image, found.error)
+    return Picture(drawn, found.over, colors, image, found.error)
 
 
 def paying(

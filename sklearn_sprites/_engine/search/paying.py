@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.layers import flat, free_share
+from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import parts, put, take
 from sklearn_sprites._engine.search.ground import image_of
@@ -47,7 +47,7 @@ def without(views: Tensor, found: Picture, spec: SceneSpec) -> Worth:
     """
     alpha = found.alpha.clamp(max=1 - OPAQUE)
     drawn = torch.stack([found.ink, alpha], 2)
-    thin = found._replace(drawn=drawn, free=free_share(alpha, found.over))
+    thin = found._replace(drawn=drawn)
     free, behind = contrasts(views, thin, spec)  # (B, L, P), (B, L, C, P)
     own = (free * flat(found.ink))[:, :, None]
     change = behind.mul_(flat(alpha)[:, :, None])  # in place, as memory is slow

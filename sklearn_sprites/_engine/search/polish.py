@@ -96,8 +96,9 @@ def hidden_planes(found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor, Tens
     if spec.has_level:
         level = found.colors[:, None, :1].expand(-1, spec.n_layers, -1, -1)
         hidden = torch.cat([level, hidden], 2)
-    planes = planes_of(found.drawn, found.free, spec)
-    return flat(planes), hidden.mT.flatten(1, 2), flat(found.free)
+    free = found.free
+    planes = planes_of(found.drawn, free, spec)
+    return flat(planes), hidden.mT.flatten(1, 2), flat(free)
 
 
 def contrasts(images: Tensor, found: Picture, spec: SceneSpec) -> tuple[Tensor, Tensor]:
@@ -181,12 +182,11 @@ def mask_step(
     seen = seen_through(maps, sight.places)
     left, behind = seen.split([left.shape[1], planes.shape[1]], 1)
     behind = weights.unflatten(1, (n, -1)).flatten(0, 1) @ behind  # (M, C, P)
-    own = free.flatten(0, 1)[..., None]  # of each layer alone
-    open_share = seen_through(own.mT, sight.places)
-    open_share = open_share * sight.inside[:, None]
+    open_share = free.flatten(0, 1).gather(1, sight.places) * sight.inside
     clear = (1 - drawn[:, :1]).clamp_min(OPAQUE)
     color = layer_colors(found, spec).flatten(0, 1)[..., None]  # (M, C, 1)
-    contrast = open_share * color - behind * (sight.inside[:, None] / clear)
+    hidden = behind.mul_(sight.inside[:, None] / clear)  # in place: memory is slow
+    contrast = (open_share[:, None] * color).sub_(hidden)
     strength, pull = contrast.square().sum(1), (contrast * left).sum(1)
     normal = equations(slope_maps(drawn, strength, pull), frame, window, allowed)
     share = damping.expand(b, n, 1).flatten(0, 1)
