@@ -3,8 +3,8 @@ Which transformations?
 ======================
 
 A grid search over what may happen to a sprite. Where a few labels are known, they can
-choose; without any, compare the held-out error, as in the second panel, knowing that
-it falls with every freedom.
+choose. The held-out error cannot: it falls with every freedom, as the second panel
+shows.
 """
 
 import matplotlib.pyplot as plt

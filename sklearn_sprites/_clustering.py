@@ -121,13 +121,13 @@ class SpriteClustering(
         it is copied.
     curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"}, \
             Milestones or tuple of tuples of str, default="one_by_one"
-        In which stages transformations are switched on. The named ones begin without
-        any, or with colors alone, but skip that where sprites come aligned, as from
-        ``init="align"``; some of them are then the same. A tuple lists for every stage
-        the transformations, of sprites and backgrounds, that are active in it; stages
-        are trained as they are listed, the first ones giving way where `max_epochs` is
-        small, and the last one must name all transformations, as all are used to
-        predict. :class:`Milestones` says when each joins.
+        In which stages transformations are switched on. The named ones, but for
+        ``"all_at_once"``, begin without any, or with colors alone, and skip that where
+        sprites come aligned, as from ``init="align"``; some are then the same. A tuple
+        lists for every stage the transformations, of sprites and backgrounds, that are
+        active in it; stages are trained as they are listed, the first ones giving way
+        where `max_epochs` is small, and the last one must name all transformations, as
+        all are used to predict. :class:`Milestones` says when each joins.
     reassignment : {"swap", "clone"}, Swap, ClonePerturb or None, default="swap"
         What happens to sprites that explain little: see :class:`Swap` and
         :class:`ClonePerturb`.
@@ -144,7 +144,8 @@ class SpriteClustering(
         Largest number of passes over the images.
     tol : float, default=1e-3
         A stage of training ends when an epoch lowers the loss by less than this share
-        of the variance of the images. Not with :class:`Milestones`.
+        of the variance of the images. Not with :class:`Milestones`, nor without
+        transformations, where k-means goes on until labels settle.
     batch_size : int, default=128
         Images per step of training; fewer, down to 32, from sets of less than twenty
         batches, but not with :class:`Milestones`.
@@ -192,7 +193,9 @@ class SpriteClustering(
     n_iter_ : int
         Number of epochs.
     loss_curve_ : ndarray of float64
-        Mean squared error per value of the scaled images in every epoch.
+        Mean squared error per value of the scaled images in every epoch; where colors
+        are solved, images of low contrast count more. A single value without
+        transformations.
     restarts_ : dict of str to ndarray of shape (n_init,)
         A column each for ``"loss"`` (infinite where training diverged), ``"n_iter"``,
         ``"diverged"``, ``"agreement"`` (adjusted Rand index between the labels of this
@@ -449,7 +452,9 @@ class SpriteClustering(
         ValueError
             If a parameter or X is not as described: which one, and what to do.
         sklearn_sprites.exceptions.TrainingDivergedError
-            If the loss was not finite in any restart.
+            If no restart ended with a finite loss.
+        RuntimeError
+            If `device` is not available.
         """
         check_parameters(self)
         job = self._describe(X)

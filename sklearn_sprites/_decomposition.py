@@ -98,12 +98,15 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Largest number of objects in an image.
     n_backgrounds : int, default=0
         What lies behind the layers. 0: black; 1: one ground in all images; more: each
-        image shows one of several pictures.
+        image shows one of several pictures, not with ``background="flat"``,
+        :class:`Regression` or :class:`Attention`.
     background : {"auto", "flat", "image", "gain"}, default="auto"
         What a background is. ``"flat"``: a plain ground, whose color is solved in every
         image; ``"image"``: a picture, the same wherever it shows; ``"gain"``: a picture
-        times a smooth gain per image and channel, as under a lamp that moves. Shadows
-        count as background where it is a picture in colors. ``"auto"``: flat if that
+        times a smooth gain per image and channel, as under a lamp that moves; with
+        :class:`Regression` or :class:`Attention` both are a picture times one gain per
+        channel. Shadows count as background where it is a picture in colors, unless
+        sprites have their own. ``"auto"``: flat if that
         explains most of the ground as well as a picture does, else gain. It has no
         effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
@@ -158,9 +161,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         Largest number of rounds of searching layers and solving sprites; with
         :class:`Regression` or :class:`Attention`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
-        Number of random images in a round. ``"auto"``: 400 if layers are only moved,
-        160 in other poses, which take longer to find, and in their own colors, 96 over
-        pictures.
+        Number of random images in a round. ``"auto"``: 400 if layers are only moved, in
+        tints on black, 160 otherwise, 96 over pictures. Epochs of :class:`Regression`
+        and :class:`Attention` pass over all images.
     tol : float, default=1e-3
         Learning ends when rounds lower the loss by less than this share of it.
     warm_start : bool, default=False
@@ -192,7 +195,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         of layers that show them, largest first.
     backgrounds_ : ndarray of shape (n_backgrounds, H, W, C), float64
         Backgrounds, in the units of X; white if plain, as each image has its own color
-        for it.
+        for it, or gray where a network predicts colors.
     counts_ : ndarray of shape (n_sprites,), int64
         Number of layers that show each sprite in the training images.
     layer_counts_ : ndarray of shape (n_layers,), int64
@@ -419,7 +422,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ValueError
             If a parameter or X is not as described: which one, and what to do.
         sklearn_sprites.exceptions.TrainingDivergedError
-            If the loss was not finite in any restart.
+            If no restart ended with a finite loss.
+        RuntimeError
+            If `device` is not available.
         """
         check_parameters(self)
         job = self._describe(X)
@@ -718,9 +723,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         check_own_colors(self.get_params(deep=False), spec)
         check_ground(regression, spec)
         check_selection(regression, spec)
-        is_named, count = isinstance(self.localizer, str), self.images_per_round
+        count = self.images_per_round
         return SceneSettings(
-            search=default_search(spec) if is_named else search,
+            search=default_search(spec) if search is None else search,
             regression=regression,
             distilled=taught,
             penalty=self.penalty,

@@ -105,8 +105,6 @@ def _train_one(
         warm=job.warm,
         on_epoch=on_epoch,
     )
-    if model.diverged:
-        raise TrainingDivergedError(f"The loss became {model.loss}.")
     return with_clear_masks(model)
 
 

@@ -57,7 +57,7 @@ def describe_scenes(
             f"n_backgrounds={n_backgrounds} needs backgrounds that are pictures, but "
             "they are plain; use background='image' or 'gain', or n_backgrounds=1."
         )
-    auto = auto_scene(height, width, channels, n_backgrounds, background)
+    auto = auto_scene(height, width, n_backgrounds, background)
     if params["color"] == "own":
         auto["transformations"] = POSES[:1]
     size = sprite_shape(params["sprite_size"], auto, shape, owner)
@@ -84,8 +84,12 @@ def check_localizer(
     localizer: str | Search | Distilled | Regression | Attention,
     order: str,
     n_backgrounds: int,
-) -> tuple[Search, Gradient | None, Distilled | None]:
-    """How layers are found; refuses what the localizer cannot do."""
+) -> tuple[Search | None, Gradient | None, Distilled | None]:
+    """How layers are found; refuses what the localizer cannot do.
+
+    No search is the one by default.
+    """
+    is_named = isinstance(localizer, str)
     if isinstance(localizer, str):
         localizer = LOCALIZERS[localizer]
     if isinstance(localizer, Search | Distilled):
@@ -96,13 +100,13 @@ def check_localizer(
             )
         if isinstance(localizer, Distilled):
             return localizer.search, None, localizer
-        return localizer, None, None
+        return None if is_named else localizer, None, None
     if n_backgrounds > 1:
         raise ValueError(
             f"localizer={localizer!r} knows one background, but n_backgrounds="
             f"{n_backgrounds}; use localizer='search', or n_backgrounds=1."
         )
-    return Search(), localizer, None
+    return None, localizer, None
 
 
 def check_color(

@@ -4,7 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 
 class TrainingDivergedError(RuntimeError):
-    """Training produced a loss that is not finite, and a second try did too."""
+    """Training produced a loss that is not finite; a clustering has tried twice."""
 
 
 class ClusterCollapseWarning(ConvergenceWarning):
@@ -16,4 +16,4 @@ class UnitsWarning(UserWarning):
 
 
 class ImageSkippedWarning(UserWarning):
-    """A file could not be read as an image and was left out."""
+    """A file, or some frames of one, was left out."""

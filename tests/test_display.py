@@ -336,4 +336,4 @@ def test_without_matplotlib_the_error_says_what_to_install():
         check=False,
         cwd=Path(__file__).parents[1],
     )
-    assert "pip install 'sklearn-sprites[plot]'" in result.stderr
+    assert "pip install matplotlib" in result.stderr

@@ -55,7 +55,6 @@ FLOORS = {
 }
 # Side rooms know nothing of the rest but the exceptions.
 SIDE_ROOMS = ("metrics", "datasets")
-TORCH_OUTSIDE_ENGINE = ("_base",)
 PRIVATE_SKLEARN = ("_validation",)
 
 
@@ -147,7 +146,7 @@ def test_modules_import_each_other_in_no_cycle():
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_torch_stays_in_the_engine_and_the_base(module):
-    if not within(module, "_engine") and module not in TORCH_OUTSIDE_ENGINE:
+    if not within(module, "_engine"):
         assert foreign(SOURCES[module], "torch") == []
 
 

@@ -29,7 +29,6 @@ class FittedModel:
     loss_curve: list[float] = field(default_factory=list)
     n_epochs: int = 1
     converged: bool = True
-    diverged: bool = False
 
     @property
     def sprites(self) -> NDArray:

@@ -40,7 +40,7 @@ class Regression:
         a gain per channel, or predicted, a gain and a bias per channel.
     background : float, "mean" or None, default=None
         Where the background is a picture, what it is at first: one color, the mean of
-        100 images, or, ``None``, their median. Then it is learned.
+        100 images, or, ``None``, the median of up to 400. Then it is learned.
     per_sprite : bool, default=False
         Whether each sprite adds a pose of its own to that of the layer. Angles,
         stretch, shear and tilts are then the sprites' alone.
@@ -57,8 +57,9 @@ class Regression:
         Amplitude of noise on masks while training; keeps them from being half
         transparent.
     selection : {"greedy", "exhaustive"}, default="greedy"
-        How sprites are selected: layer after layer, or among all combinations, whose
-        number is `n_sprites` to the power of `n_layers`.
+        How sprites are selected: layer after layer, or, with ``color="predict"``, among
+        all combinations, whose number is `n_sprites` (one more where layers may be
+        empty) to the power of `n_layers`; more than 20,000 are refused.
     sweeps : int, default=2
         How often greedy selection goes over the layers.
     empty : bool, default=True

@@ -56,10 +56,6 @@ class FittedScenes:
         named = {GUESSER + name: values for name, values in arrays.items()}
         return replace(self, arrays={**self.arrays, **named})
 
-    def reordered(self, order: NDArray) -> "FittedScenes":
-        """The same with its sprites in another order."""
-        return replace(self, arrays={**self.arrays, "sprites": self.sprites[order]})
-
 
 @dataclass(frozen=True)
 class LayerRecord:

@@ -12,6 +12,7 @@ from sklearn_sprites._engine.ranges import (
     SHARE,
     Kind,
     Numbers,
+    OrNone,
     Several,
     refuse,
 )
@@ -33,6 +34,11 @@ class Search:
     their own colors, every place is tried instead, and only `sweeps` and `poor` count:
     an image is swept again if its error is above a fifth of what `poor` says.
 
+    The defaults are those for plain grounds. Over pictures, where sizes differ more,
+    ``localizer="search"`` has others: ``Search(peaks=3, hypotheses=1, scales=(0.24,
+    0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86, 1.03, 1.24, 1.49), refine_steps=3,
+    restarts=0)``.
+
     Parameters
     ----------
     sweeps : int, default=2
@@ -45,7 +51,8 @@ class Search:
     rotations : int, default=12
         Angles in the bank, where layers may be turned.
     scales : tuple of float, default=(0.46, 0.56, 0.68, 0.82, 1.0)
-        Scales in the bank, where layers may be scaled, relative to the sprite.
+        Scales in the bank, where layers may be scaled, relative to the sprite. Sizes
+        are then refined, to 0.82 times the smallest and 1.2 times the largest.
     refine_steps : int, default=5
         Gauss-Newton steps on the pose of a candidate.
     visible : float, default=0.4
@@ -54,10 +61,12 @@ class Search:
         Further searches of images that stay poor: the layers that are explained worst
         anew on all pixels, then all layers, largely hidden ones among them, then the
         worst again, then all from nothing with other preferences. Where sprites are
-        only shifted, five times as many, each beginning with another sprite, most of
-        them only for images that are twice as poor.
+        only shifted on black, five times as many, each beginning with another sprite,
+        most of them only for images that are twice as poor; of the other parameters
+        only `sweeps` and `poor` count there. Over pictures there is one at most.
     replacements : int, default=0
-        Attempts to replace two layers at once in images that stay poor.
+        Attempts to replace two layers at once in images that stay poor; none over
+        pictures.
     poor : float, default=0.025
         Squared error, relative to what the layers save, above which an image is
         searched again.
@@ -124,8 +133,8 @@ class Distilled:
 
     Parameters
     ----------
-    search : Search, default=Search()
-        The search that teaches.
+    search : Search or None, default=None
+        The search that teaches; ``None``: the one that ``localizer="search"`` would be.
     steps : int, default=1500
         Steps of the optimizer, Adam.
     batch_size : int, default=64
@@ -157,7 +166,7 @@ class Distilled:
     64
     """
 
-    search: Search = field(default_factory=Search)
+    search: Search | None = None
     steps: int = 1500
     batch_size: int = 64
     drawn: float = 0.5
@@ -171,7 +180,7 @@ class Distilled:
         refuse(
             self,
             {
-                "search": Kind(Search),
+                "search": OrNone(Kind(Search)),
                 "steps": COUNT,
                 "batch_size": Numbers(2, whole=True),
                 "drawn": SHARE,
@@ -189,7 +198,8 @@ class Distilled:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Distilled":
         """The inverse of :meth:`to_dict`."""
-        return cls(**{**values, "search": Search(**values["search"])})
+        search = values["search"]
+        return cls(**{**values, "search": search and Search(**search)})
 
     @property
     def n_drawn(self) -> int:
@@ -238,7 +248,6 @@ class SceneSettings:
     max_rounds: int = 40
     images_per_round: int | None = None
     tol: float = 1e-3
-    swap: bool = True
     sprite_update: str = "closed_form"
 
 

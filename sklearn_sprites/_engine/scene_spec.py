@@ -234,7 +234,6 @@ def expanded(owner: str, names: tuple[str, ...]) -> tuple[str, ...]:
 def auto_scene(
     height: int,
     width: int,
-    channels: int,
     n_backgrounds: int,
     background_color: str = "flat",
 ) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class ClonePerturb:
 
     The rule of DTI-Clustering (Monnier et al., 2020) and DTI-Sprites: every `check`
     steps, a sprite that drew less than `threshold` / n_clusters of the images is
-    replaced by the most used sprite plus Gaussian noise of standard deviation
+    replaced by the most used sprite; both get Gaussian noise of standard deviation
     `noise`.
 
     Parameters

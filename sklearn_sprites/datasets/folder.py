@@ -154,7 +154,7 @@ def load_image_folder(
     Warns
     -----
     ImageSkippedWarning
-        If something was left out, unless ``on_error="ignore"``.
+        If something was left out, where ``on_error="warn"``.
 
     Examples
     --------

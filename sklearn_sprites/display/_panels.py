@@ -205,6 +205,6 @@ def pyplot() -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "Displays need matplotlib: pip install 'sklearn-sprites[plot]'."
+            "Displays need matplotlib: pip install matplotlib."
         ) from error
     return plt

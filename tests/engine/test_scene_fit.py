@@ -58,7 +58,7 @@ def posed(n, rng=0, side=32):
 
 def spec_of(images, k=2, layers=2, backgrounds=0, **changes):
     _, c, h, w = images.shape
-    values = auto_scene(h, w, c, backgrounds) | changes
+    values = auto_scene(h, w, backgrounds) | changes
     return SceneSpec(k, layers, backgrounds, c, h, w, **values)
 
 

@@ -1,4 +1,4 @@
-"""The only place where strings become objects."""
+"""Where descriptions become models."""
 
 import numpy as np
 import torch

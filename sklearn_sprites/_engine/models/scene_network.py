@@ -17,14 +17,13 @@ class LayerGuess(NamedTuple):
 
     ``pose`` (B, L, K, Q), the pose of each layer under each sprite, as in
     ``search.layers.Layers``; ``logits`` (B, L, K + 1) of the sprite shown, the last of
-    an empty layer; ``order`` (B, L, L), logits of layer i hiding layer j; ``colors``
-    (B, L, K, C). None: not guessed; colors and order are then solved.
+    an empty layer; ``order`` (B, L, L), logits of layer i hiding layer j. None: not
+    guessed; the order is then solved, as colors always are.
     """
 
     pose: Tensor
     logits: Tensor | None = None
     order: Tensor | None = None
-    colors: Tensor | None = None
 
 
 class SceneNetwork(nn.Module):

@@ -11,7 +11,7 @@ LATENT = 128
 
 
 class LayerEncoder(AbstractLocalizer):
-    """Layers regressed from an encoder's features, as papers 000 to 003 do.
+    """Layers regressed from an encoder's features, as DTI-Sprites does.
 
     Every layer is at the middle of the image until a head says otherwise; a head's one
     is half the image.

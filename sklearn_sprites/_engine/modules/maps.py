@@ -39,7 +39,7 @@ def build_maps(
     ----------
     name : str
         "small": a few convolutions, maps of a quarter of the image's sides. "unet":
-        the U-Net of paper 004, maps of all pixels.
+        the U-Net of AST-Seg, maps of all pixels.
     channels, out : int
         Channels of the images and of the maps.
     generator : torch.Generator
@@ -105,7 +105,7 @@ class SmallMaps(AbstractMaps):
 
 
 class UNet(AbstractMaps):
-    """The U-Net of paper 004's supplement: convolutions without bias, CELU."""
+    """The U-Net of AST-Seg's supplement: convolutions without bias, CELU."""
 
     stride = 1
 

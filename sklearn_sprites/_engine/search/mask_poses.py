@@ -130,7 +130,7 @@ def refine_masks(
         kr, kk = solved_contrast(views, alpha, now.weight)
         pull = torch.addcmul(kr, alpha, kk, value=-1)  # k . what is left
         error = torch.addcmul(views.power, alpha, kr + pull, value=-1).clamp_min_(0)
-        now = _judged(now, alpha, error, window.step, last_scale)
+        now = _judged(now, alpha, error, last_scale)
         if turn == steps:
             break
         share = turn / max(steps - 1, 1)
@@ -177,9 +177,7 @@ def _first(
     )
 
 
-def _judged(
-    now: Masks, alpha: Tensor, error: Tensor, step: int, last_scale: float
-) -> Masks:
+def _judged(now: Masks, alpha: Tensor, error: Tensor, last_scale: float) -> Masks:
     """Keep poses that save more than those before."""
     free = now.views.free
     saved = now.before - saturated(error, free, last_scale)

@@ -25,7 +25,7 @@ class Task(NamedTuple):
     @property
     def n_spares(self) -> int:
         """How many sprites more than wanted are tried, by those who explore."""
-        return math.ceil(SPARES * self.spec.n_sprites) if self.settings.swap else 0
+        return math.ceil(SPARES * self.spec.n_sprites)
 
 
 class AbstractLearner(ABC):
