@@ -70,10 +70,10 @@ class Progress:
         """Tell about one epoch; True stops this restart."""
         if self.estimator.verbose:
             owner = type(self.estimator).__name__
-            sys.stdout.write(
-                f"[{owner}] epoch {info.epoch}/{info.max_epochs} ({info.stage}): "
-                f"loss {info.loss:.6g}\n"
-            )
+            what = f"{info.epoch}/{info.max_epochs}"
+            is_round = info.stage == "rounds"  # of search, which has no stages
+            what = f"round {what}" if is_round else f"epoch {what} ({info.stage})"
+            sys.stdout.write(f"[{owner}] {what}: loss {info.loss:.6g}\n")
         stop = self._root is not None and self._call_epoch(info)
         self.was_stopped |= stop
         return stop

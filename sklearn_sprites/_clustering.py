@@ -17,6 +17,7 @@ from sklearn_sprites._callbacks import Progress, with_callbacks
 from sklearn_sprites._description import (
     given_sprites,
     is_rule,
+    never_joining,
     resolve_layers,
     stages_of,
     warm_model,
@@ -145,7 +146,7 @@ class SpriteClustering(
     tol : float, default=1e-3
         A stage of training ends when an epoch lowers the loss by less than this share
         of the variance of the images. Not with :class:`Milestones`, nor without
-        transformations, where k-means goes on until labels settle.
+        transformations, where k-means goes on until its centers settle.
     batch_size : int, default=128
         Images per step of training; fewer, down to 32, from sets of less than twenty
         batches, but not with :class:`Milestones`.
@@ -715,11 +716,18 @@ class SpriteClustering(
         n_diverged = int(found["restarts_"]["diverged"].sum())
         if n_diverged:
             warn(f"{n_diverged} of {len(job.seeds)} restarts diverged.")
-        if not fitted.converged and not progress.was_stopped:
+        late = never_joining(self.curriculum, fitted.spec, self.max_epochs)
+        if late:
             warn(
-                f"{type(self).__name__} stopped after {fitted.n_epochs} epochs, before "
-                f"its loss settled within tol={self.tol}; increase max_epochs or tol."
+                f"max_epochs={self.max_epochs} ends before {', '.join(late)} joined; "
+                f"increase it, or choose earlier dates than {self.curriculum!r}."
             )
+        if not fitted.converged and not progress.was_stopped:
+            name, n_epochs = type(self).__name__, fitted.n_epochs
+            what = f"loss settled within tol={self.tol}; increase max_epochs or tol."
+            if fitted.spec.is_kmeans:
+                what = "centers settled; increase max_epochs."
+            warn(f"{name} stopped after {n_epochs} epochs, before its {what}")
         n_used = int((found["counts_"] > 0).sum())
         if n_used == fitted.spec.n_sprites:
             return

@@ -111,6 +111,19 @@ def _dates_of(milestones: Milestones, spec: ModelSpec) -> Milestones:
     return milestones
 
 
+def never_joining(curriculum: Any, spec: ModelSpec, max_epochs: int) -> list[str]:
+    """Transformations whose date is not reached."""
+    if not isinstance(curriculum, Milestones):
+        return []
+    late = [
+        name
+        for names in (spec.transformations, spec.background_transformations)
+        for name, date in zip(names, curriculum.joins, strict=False)
+        if date >= max_epochs
+    ]
+    return list(dict.fromkeys(late))
+
+
 def is_rule(init: Any) -> bool:
     """Whether first sprites are made by a rule, not given."""
     return isinstance(init, str | ConstantSprites)

@@ -18,7 +18,11 @@ from sklearn.utils.fixes import parse_version
 
 import sklearn_sprites
 from sklearn_sprites import Milestones, SpriteClustering
-from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
+from sklearn_sprites.testing import (
+    check_image_estimator,
+    image_estimator_checks,
+    parametrize_with_image_checks,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ROOT = Path(sklearn_sprites.__file__).parents[1]
@@ -255,6 +259,20 @@ def test_estimators_under_test_see_images():
     assert all(min(s[1:3]) >= 4 or 0 in s for s in pictures)
     check_image_estimator(Spy(), dtypes=("uint8",), on_fail=None, on_skip=None)
     assert sum(dtype == np.uint8 for _, dtype in seen) > 50
+
+
+def test_tests_of_others_run_once_per_estimator_and_check():
+    @parametrize_with_image_checks([Flattening()], dtypes=("uint8",))
+    def test(estimator, check):
+        check(estimator)
+
+    (mark,) = test.pytestmark
+    pairs, ids = mark.args[1], mark.kwargs["ids"]
+    assert len(set(ids)) == len(pairs) > 30
+    bad = [i for i in range(len(ids)) if "check_image_shape_is_compared" in ids[i]]
+    test(*pairs[0])
+    with pytest.raises(AssertionError):
+        test(*pairs[bad[0]])
 
 
 @pytest.mark.parametrize("on_fail", [None, "warn"])

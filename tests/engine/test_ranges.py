@@ -49,7 +49,7 @@ BAD = {
         "parts": SHARES,
     },
     Distilled: {
-        "search": (None, "search", 3),
+        "search": ("search", 3),
         "steps": COUNTS,
         "batch_size": (*COUNTS, 1),
         "drawn": SHARES,

@@ -222,7 +222,7 @@ def test_a_fit_is_silent_unless_asked(capsys):
     make_decomposition(**QUICK).fit(X)
     assert capsys.readouterr().out == ""
     make_decomposition(**QUICK, verbose=1).fit(X)
-    assert "[LayeredSpriteDecomposition] epoch 1/1" in capsys.readouterr().out
+    assert "[LayeredSpriteDecomposition] round 1/1: loss" in capsys.readouterr().out
 
 
 @quiet

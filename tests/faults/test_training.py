@@ -102,6 +102,13 @@ def test_r3_a_loss_that_explodes_leaves_what_was_there_before(pictures, learning
     assert np.isfinite(wild.sprites_).all()
 
 
+def test_r4_too_few_steps_of_k_means_are_told():
+    images = np.random.default_rng(0).random((200, 8, 8))
+    model = make_model(transformations=(), n_clusters=20, max_epochs=1)
+    with pytest.warns(ConvergenceWarning, match="its centers settled; increase max"):
+        model.fit(images)
+
+
 def test_r4_too_few_epochs_are_told(pictures):
     with pytest.warns(ConvergenceWarning, match=r"stopped after \d+ epochs"):
         model = make_model(max_epochs=1, tol=0, init="sample").fit(pictures)
