@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sprites import Attention, Distilled, Regression, Search
@@ -226,12 +227,23 @@ def test_a_fit_is_silent_unless_asked(capsys):
 
 
 @quiet
-def test_a_callback_sees_estimators_that_predict_and_stops_a_fit():
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"n_backgrounds": 1, "background": "flat", "color": "flat"},
+        {"n_backgrounds": 1, "background": "image"},
+        {"color": "own"},
+        {"sprite_update": "gradient"},
+    ],
+    ids=["black", "level", "picture", "own", "gradient"],
+)
+def test_a_callback_sees_estimators_that_predict_and_stops_a_fit(params):
     pytest.importorskip("sklearn.callback")
 
-    class Stop:
-        seen: list = []  # noqa: RUF012
+    seen = []
 
+    class Stop:
         def setup(self, estimator, context):
             pass
 
@@ -243,9 +255,13 @@ def test_a_callback_sees_estimators_that_predict_and_stops_a_fit():
 
         def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
             if context.task_name == "epoch":
-                self.seen.append(fitted_estimator)
-            return len(self.seen) == 2
+                seen.append(fitted_estimator)
+                with torch.enable_grad():
+                    line = torch.ones(2, requires_grad=True)
+                    (line * line).sum().backward()
+                assert line.grad.tolist() == [2, 2]
+            return len(seen) == 2
 
-    model = make_decomposition(max_rounds=9).set_callbacks(Stop()).fit(X)
+    model = make_decomposition(**params, max_rounds=9).set_callbacks(Stop()).fit(X)
     assert model.n_iter_ == 2
-    assert Stop.seen[0].predict(X).shape == INSTANCES.shape
+    assert seen[0].predict(X).shape == INSTANCES.shape

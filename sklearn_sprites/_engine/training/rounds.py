@@ -148,13 +148,19 @@ def _run(
         batch = scenery.views(_some(data, count, draws))
         losses.append(learner.round(batch, exploring))
         told = RoundInfo(turn + 1, most, losses[-1], "rounds", fitted)
-        if on_round is not None and on_round(told):
+        if on_round is not None and _asked(on_round, told):
             break
         if has_settled(losses[phase:], settings.tol):
             if not exploring:
                 break
             phase = turn + 1
     return fitted()
+
+
+def _asked(on_round: OnRound, info: RoundInfo) -> bool:
+    """Whether to stop; whoever is asked may differentiate."""
+    with torch.inference_mode(False):
+        return on_round(info)
 
 
 def _some(data: Tensor, count: int, draws: torch.Generator) -> Tensor:
