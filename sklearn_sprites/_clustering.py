@@ -145,8 +145,8 @@ class SpriteClustering(
         Largest number of passes over the images.
     tol : float, default=1e-3
         A stage of training ends when an epoch lowers the loss by less than this share
-        of the variance of the images. Not with :class:`Milestones`, nor without
-        transformations, where k-means goes on until its centers settle.
+        of the variance of the images. Not with :class:`Milestones`, nor for opaque
+        sprites without transformations: k-means goes on until its centers settle.
     batch_size : int, default=128
         Images per step of training; fewer, down to 32, from sets of less than twenty
         batches, but not with :class:`Milestones`.
@@ -195,8 +195,7 @@ class SpriteClustering(
         Number of epochs.
     loss_curve_ : ndarray of float64
         Mean squared error per value of the scaled images in every epoch; where colors
-        are solved, images of low contrast count more. A single value without
-        transformations.
+        are solved, images of low contrast count more. A single value for k-means.
     restarts_ : dict of str to ndarray of shape (n_init,)
         A column each for ``"loss"`` (infinite where training diverged), ``"n_iter"``,
         ``"diverged"``, ``"agreement"`` (adjusted Rand index between the labels of this

@@ -106,9 +106,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         times a smooth gain per image and channel, as under a lamp that moves; with
         :class:`Regression` or :class:`Attention` both are a picture times one gain per
         channel. Shadows count as background where it is a picture in colors, unless
-        sprites have their own. ``"auto"``: flat if that
-        explains most of the ground as well as a picture does, else gain. It has no
-        effect without `n_backgrounds`.
+        sprites have their own. ``"auto"``: flat if that explains most of the ground as
+        well as a picture does, else gain. It has no effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
         hold the largest object.

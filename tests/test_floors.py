@@ -145,7 +145,7 @@ def test_modules_import_each_other_in_no_cycle():
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_torch_stays_in_the_engine_and_the_base(module):
+def test_torch_stays_in_the_engine(module):
     if not within(module, "_engine"):
         assert foreign(SOURCES[module], "torch") == []
 

@@ -26,7 +26,7 @@ from scenes import SCORES, SETS, USUAL, scores
 WAYS = ("search", "distilled", "attention")
 EPOCHS = 10_000  # more than there is time for
 PASSES = 3  # over the images, of whose times the median counts
-N_TEST = 1024  # a pile, for speed, and enough that scores differ by more than chance
+N_TEST = 1024  # a pile, whose speed is that of full batches
 
 
 def without_network(model):
