@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from tests.estimators import trained
+from tests.marks import quiet
 from tests.pictures import (
     KMEANS,
     QUICK,
@@ -27,7 +28,6 @@ from tests.pictures import (
     make_pictures,
 )
 
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 stopped_early_is_fine = pytest.mark.filterwarnings("ignore:SpriteClustering stopped")
 METHODS = ("predict", "transform", "score", "reconstruct", "align")
 

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 import sklearn_sprites
 from sklearn_sprites import LayeredSpriteDecomposition, SpriteClustering
+from tests.marks import quiet
 from tests.pictures import (
     KMEANS,
     QUICK,
@@ -18,8 +19,6 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
-
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sprites import Attention, Distilled, Regression, Search
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
+from tests.marks import quiet
 from tests.scenes import (
     BRIEF,
     QUICK,
@@ -16,7 +17,6 @@ from tests.scenes import (
     make_scenes,
 )
 
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, INSTANCES, _, _ = make_scenes()
 BACKGROUNDS = [0, 1]
 

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_sprites.exceptions import ClusterCollapseWarning
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
+from tests.marks import quiet
 from tests.scenes import (
     QUICK,
     SETTLED,
@@ -20,7 +21,6 @@ from tests.scenes import (
     make_scenes,
 )
 
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, INSTANCES, _, _ = make_scenes()
 BACKGROUNDS = [0, 1]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.estimators import ESTIMATORS, TRAINED
+from tests.marks import quiet
 from tests.pictures import (
     KMEANS,
     QUICK,
@@ -14,8 +15,6 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
-
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.mark.parametrize(

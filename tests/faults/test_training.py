@@ -26,6 +26,7 @@ import sklearn_sprites
 from sklearn_sprites import Swap
 from sklearn_sprites._engine.training import fit as engine
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
+from tests.marks import quiet
 from tests.pictures import (
     KMEANS,
     QUICK,
@@ -37,7 +38,6 @@ from tests.pictures import (
 from tests.scenes import make_small_decomposition
 
 ROOT = Path(sklearn_sprites.__file__).parents[1]
-quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture

@@ -1,0 +1,5 @@
+"""Marks that tests share."""
+
+import pytest
+
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
