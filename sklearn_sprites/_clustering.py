@@ -146,7 +146,8 @@ class SpriteClustering(
     tol : float, default=1e-3
         A stage of training ends when an epoch lowers the loss by less than this share
         of the variance of the images. Not with :class:`Milestones`, nor for opaque
-        sprites without transformations: k-means goes on until its centers settle.
+        sprites without transformations: k-means goes on until its centers settle or,
+        unless sprites were given, a pass lowers the inertia by less than 3e-6 of it.
     batch_size : int, default=128
         Images per step of training; fewer, down to 32, from sets of less than twenty
         batches, but not with :class:`Milestones`.

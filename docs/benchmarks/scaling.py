@@ -8,8 +8,8 @@ to converge before their end. An epoch has at least 32 steps, so that sets of le
 32 batches take longer per image.
 
 Without transformations SpriteClustering is k-means; its time is compared with that of
-MiniBatchKMeans in the same process, on 10,000 x 784 pixels: the digits, and Gaussian
-blobs, far apart and overlapping.
+MiniBatchKMeans in the same process, on 10,000 x 784 pixels: the digits, Gaussian
+blobs, far apart and overlapping, and noise.
 """
 
 import argparse
@@ -153,6 +153,8 @@ def measure(args: argparse.Namespace) -> dict:
     }
     sets = {name: blobs(args.points, box) for name, box in CENTER_BOXES.items()}
     sets["digits"] = moving_digits(args.points).reshape(args.points, -1)
+    rng = np.random.default_rng(0)
+    sets["noise"] = rng.random((args.points, SIDE**2), dtype=np.float32)
     kmeans = {
         name: against_minibatch(points, args.repeats) for name, points in sets.items()
     }

@@ -9,6 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from sklearn_sprites._engine.training.lloyd import (
     CHUNK,
+    PLATEAU,
+    explained,
     from_a_sample,
     kmeans,
     lloyd,
@@ -103,6 +105,35 @@ def test_the_same_start_leads_where_scikit_learn_goes():
     assert adjusted_rand_score(theirs.labels_, ours.labels.numpy()) >= 0.99
     assert float(ours.errors.sum()) == pytest.approx(theirs.inertia_, rel=0.01)
     assert ours.converged
+
+
+@attack
+@given(draws, st.integers(2, 40), st.integers(1, 5))
+def test_what_means_explain_and_the_inertia_are_all_there_is(make, n, k):
+    points, labels = make.normal(n, 3), torch.arange(n) * 7 % k
+    sums = torch.zeros(k, 3).to(points).index_add(0, labels, points)
+    around = means(sums, labels, torch.zeros(k, 3).to(points))[labels]
+    inertia = float((points - around).square().sum())
+    total = float(points.square().sum())
+    assert explained(sums, labels) + inertia == pytest.approx(total)
+
+
+def test_a_plateau_ends_a_run_after_the_first_pass_that_gains_less():
+    points = torch.from_numpy(load_digits().data).float() / 16
+    start = plus_plus(points, 10, seeded())
+    whole = lloyd(points, start, tol=0)
+    inertias = []
+    for i in range(1, whole.n_iter):
+        labels = lloyd(points, start, max_iter=i, tol=0).labels
+        parts = [points[labels == k] for k in range(10)]
+        inertias.append(sum(float((p - p.mean(0)).square().sum()) for p in parts))
+    gains = -np.diff(inertias) / inertias[1:]
+    for share in (1e-3, 3e-4):
+        found = lloyd(points, start, tol=0, plateau=share)
+        enough = 2 + int(np.argmax(gains < share))  # passes, and one that uses the last
+        assert found.converged
+        assert found.n_iter == enough + 1 < whole.n_iter
+    assert lloyd(points, start, tol=0, plateau=PLATEAU).n_iter <= whole.n_iter
 
 
 @attack

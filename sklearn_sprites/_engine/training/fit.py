@@ -16,7 +16,7 @@ from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import Milestones, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
-from sklearn_sprites._engine.training.lloyd import from_a_sample, lloyd
+from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages
@@ -151,6 +151,7 @@ def _fit_kmeans(
 ) -> FittedModel:
     """No transformation and nothing behind: Lloyd's algorithm finds the sprites."""
     given = warm.sprites if warm is not None else init_sprites
+    plateau = PLATEAU if given is None else 0.0  # from given ones: as KMeans would
     flat = images.flatten(1)
     max_iter = max(settings.max_epochs, 1)
     if given is None:
@@ -160,10 +161,13 @@ def _fit_kmeans(
     else:
         sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
         first = sprites.flatten(1)
-    found = lloyd(flat, first, max_iter)
+    found = lloyd(flat, first, max_iter, plateau=plateau)
     loss = float(found.errors.mean()) / flat.shape[1]
+    largest = torch.bincount(found.labels, minlength=spec.n_sprites).argsort(
+        descending=True, stable=True
+    )
     arrays = {
-        "sprites": found.centers.view(sprites.shape).cpu().numpy().copy(),
+        "sprites": found.centers[largest].view(sprites.shape).cpu().numpy(),
         "backgrounds": np.zeros((0, *images.shape[1:]), np.float32),
     }
     fitted = FittedModel(

@@ -9,6 +9,7 @@ SHARE, PER_CENTER = 4, 100  # a sample: 1/SHARE of the points, some for each cen
 SLACK = 1e-4  # of a distance: what rounding may have taken from a bound
 MANY = 0.5  # share of doubtful points from which all are looked at
 CHUNK = 1024  # points read at a time: they stay in a CPU's cache
+PLATEAU = 3e-6  # of the inertia: a pass that gains less ends a run from a drawn start
 
 
 class Clusters(NamedTuple):
@@ -132,17 +133,30 @@ def look_again(
     return Bounded(labels, upper, lower, sums)
 
 
+def explained(sums: Tensor, labels: Tensor) -> float:
+    """What means take from the points' squared lengths; the rest is the inertia."""
+    counts = torch.bincount(labels, minlength=len(sums)).clamp_min(1)
+    return float((sums.double().square().sum(1) / counts).sum())
+
+
 def lloyd(
-    points: Tensor, centers: Tensor, max_iter: int = 300, tol: float = 1e-4
+    points: Tensor,
+    centers: Tensor,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    plateau: float = 0.0,
 ) -> Clusters:
     """Lloyd's algorithm from given centers, until labels or centers stand still.
 
-    `tol` is relative to the variance of the points, as in scikit-learn's KMeans.
+    `tol` is relative to the variance of the points, as in scikit-learn's KMeans. A
+    pass that takes less than `plateau` of the inertia away is the last one too.
     """
     norms = points.square().sum(1)
     middle = points.mean(0)
     limit = tol * float(norms.mean() - middle.square().sum()) / points.shape[1]
     state = look(points, norms, centers)
+    total = float(norms.double().sum())
+    inertia = torch.inf
     n_iter, still = 0, False
     while n_iter < max_iter:
         n_iter += 1
@@ -155,6 +169,9 @@ def lloyd(
         before = state.labels
         state = look_again(state, points, norms, centers, shift)
         still = torch.equal(before, state.labels)
+        if plateau:
+            previous, inertia = inertia, total - explained(state.sums, state.labels)
+            still |= previous - inertia < plateau * inertia
     last = look(points, norms, centers)
     errors = last.upper.square()
     return Clusters(centers, last.labels, errors, n_iter, n_iter < max_iter)
