@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sklearn_sprites._decomposition import LayeredSpriteDecomposition
     from sklearn_sprites._engine.attention_settings import Attention
     from sklearn_sprites._engine.regression_settings import Regression
-    from sklearn_sprites._engine.scene_settings import Distilled, Search
+    from sklearn_sprites._engine.scene_settings import Distilled
+    from sklearn_sprites._engine.search_settings import Search
     from sklearn_sprites._engine.settings import (
         ClonePerturb,
         ConstantSprites,
@@ -66,7 +67,7 @@ _HOMES = {
     "Milestones": "sklearn_sprites._engine.settings",
     "ReconstructionDisplay": "sklearn_sprites.display",
     "Regression": "sklearn_sprites._engine.regression_settings",
-    "Search": "sklearn_sprites._engine.scene_settings",
+    "Search": "sklearn_sprites._engine.search_settings",
     "SpriteClustering": "sklearn_sprites._clustering",
     "SpriteDisplay": "sklearn_sprites.display",
     "Swap": "sklearn_sprites._engine.settings",

@@ -19,8 +19,6 @@ from sklearn_sprites._engine.scene_settings import (
     SPRITE_UPDATES,
     Distilled,
     SceneSettings,
-    Search,
-    default_search,
 )
 from sklearn_sprites._engine.scene_spec import (
     BACKGROUND_COLORS,
@@ -28,6 +26,7 @@ from sklearn_sprites._engine.scene_spec import (
     ORDERS,
     SceneSpec,
 )
+from sklearn_sprites._engine.search_settings import Search, SearchPlan
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_checks import check_decomposition
@@ -671,7 +670,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         kind = Attention if kept["attends"] else Regression
         return build_predictor(
             self._fitted_scenes(),
-            Search(**kept["search"]),
+            SearchPlan(**kept["search"]),
             None if regression is None else kind.from_dict(regression),
             None if taught is None else Distilled.from_dict(taught),
             kept["penalty"],
@@ -724,7 +723,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         check_selection(regression, spec)
         count = self.images_per_round
         return SceneSettings(
-            search=default_search(spec) if search is None else search,
+            search=search.plan(spec.has_picture),
             regression=regression,
             distilled=taught,
             penalty=self.penalty,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_records import FittedScenes
-from sklearn_sprites._engine.scene_settings import Distilled, Gradient, Search
+from sklearn_sprites._engine.scene_settings import Distilled, Gradient
 from sklearn_sprites._engine.scene_spec import (
     POSES,
     SPLINE,
@@ -18,6 +18,7 @@ from sklearn_sprites._engine.scene_spec import (
     auto_scene,
     expanded,
 )
+from sklearn_sprites._engine.search_settings import Search
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
@@ -84,12 +85,8 @@ def check_localizer(
     localizer: str | Search | Distilled | Regression | Attention,
     order: str,
     n_backgrounds: int,
-) -> tuple[Search | None, Gradient | None, Distilled | None]:
-    """How layers are found; refuses what the localizer cannot do.
-
-    No search is the one by default.
-    """
-    is_named = isinstance(localizer, str)
+) -> tuple[Search, Gradient | None, Distilled | None]:
+    """How layers are found; refuses what the localizer cannot do."""
     if isinstance(localizer, str):
         localizer = LOCALIZERS[localizer]
     if isinstance(localizer, Search | Distilled):
@@ -100,13 +97,13 @@ def check_localizer(
             )
         if isinstance(localizer, Distilled):
             return localizer.search, None, localizer
-        return None if is_named else localizer, None, None
+        return localizer, None, None
     if n_backgrounds > 1:
         raise ValueError(
             f"localizer={localizer!r} knows one background, but n_backgrounds="
             f"{n_backgrounds}; use localizer='search', or n_backgrounds=1."
         )
-    return None, localizer, None
+    return Search(), localizer, None
 
 
 def check_color(

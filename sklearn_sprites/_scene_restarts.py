@@ -14,10 +14,10 @@ from sklearn_sprites._engine.scene_settings import (
     Distilled,
     Gradient,
     SceneSettings,
-    Search,
     resolve_penalty,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._restarts import Restart, run_restarts
 from sklearn_sprites._validation import Images, Scaling
 
@@ -69,7 +69,7 @@ class Solution:
 
 def build_predictor(
     fitted: FittedScenes,
-    search: Search,
+    search: SearchPlan,
     regression: Gradient | None,
     taught: Distilled | None,
     penalty: float,

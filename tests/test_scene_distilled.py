@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from sklearn_sprites import Distilled, LayeredSpriteDecomposition, Search
 from sklearn_sprites._engine.scene_inference import CHUNK, MANY
-from sklearn_sprites._engine.scene_settings import default_search
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
 from tests.engine.test_scene_network import POSED
 from tests.engine.test_shaded import SPEC as SHADED
@@ -132,12 +132,12 @@ def test_names_stand_for_settings():
     model = LayeredSpriteDecomposition(localizer="distilled")
     settings = model._settings(POSED)
     assert settings.distilled == Distilled()
-    assert settings.search == Search()
+    assert settings.search == SearchPlan()
     assert LayeredSpriteDecomposition()._settings(POSED).distilled is None
     over_pictures = Distilled.from_dict(Distilled(steps=3).to_dict())
     for localizer in ("search", over_pictures):  # what is not given is as by name
         model = LayeredSpriteDecomposition(localizer=localizer)
-        assert model._settings(SHADED).search == default_search(SHADED) != Search()
+        assert model._settings(SHADED).search == Search().plan(has_picture=True)
     given = Distilled(search=Search(sweeps=1))
     assert (
         LayeredSpriteDecomposition(localizer=given)._settings(POSED).search.sweeps == 1

@@ -25,7 +25,7 @@ from sklearn_sprites._engine.scene_records import (
     Rendered,
     pose_fields,
 )
-from sklearn_sprites._engine.scene_settings import Distilled, Search
+from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
@@ -45,6 +45,7 @@ from sklearn_sprites._engine.search.scene import (
     sought,
 )
 from sklearn_sprites._engine.search.sprites import pooled, received
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.workers import side_by_side
 
 GUESSED = 2**17  # pixels in a batch that a network looks at,
@@ -85,7 +86,7 @@ class ScenePredictor:
     ----------
     fitted : FittedScenes
         Sprites and backgrounds.
-    search : Search
+    search : SearchPlan
         How layers are sought.
     penalty : float
         What a layer must save, in squared error summed over an image.
@@ -98,7 +99,7 @@ class ScenePredictor:
     def __init__(
         self,
         fitted: FittedScenes,
-        search: Search,
+        search: SearchPlan,
         penalty: float,
         device: str,
         guesses: Distilled | None = None,

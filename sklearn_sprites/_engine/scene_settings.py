@@ -1,4 +1,4 @@
-"""How scenes are searched and their sprites learned: frozen settings."""
+"""How the sprites of scenes are learned: frozen settings."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -7,116 +7,17 @@ from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.ranges import (
     COUNT,
     COUNT_OR_ZERO,
-    NOT_NEGATIVE,
     POSITIVE,
     SHARE,
     Kind,
     Numbers,
-    OrNone,
-    Several,
     refuse,
 )
 from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search_settings import Search, SearchPlan
 
 Gradient = Regression | Attention
-
-
-@dataclass(frozen=True)
-class Search:
-    """How the layers of an image are found, given the sprites.
-
-    Layer by layer, the sprite and pose that save most of the squared error are sought
-    while the other layers stay: candidates from correlation, a bank of poses around
-    the best places, Gauss-Newton steps on the best of these. Colors and order are
-    solved. Images whose objective stays high are searched again in other ways; what
-    is found replaces what was there only if the objective falls. Where sprites have
-    their own colors, every place is tried instead, and only `sweeps` and `poor` count:
-    an image is swept again if its error is above a fifth of what `poor` says.
-
-    The defaults are those for plain grounds. Over pictures, where sizes differ more,
-    ``localizer="search"`` has others: ``Search(peaks=3, hypotheses=1, scales=(0.24,
-    0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86, 1.03, 1.24, 1.49), refine_steps=3,
-    restarts=0)``.
-
-    Parameters
-    ----------
-    sweeps : int, default=2
-        How often every layer is searched. From the second time on, at one place, and
-        one candidate per sprite is refined.
-    peaks : int, default=2
-        Places per image and layer at which the bank of poses is tried.
-    hypotheses : int, default=2
-        Candidates per sprite that are refined.
-    rotations : int, default=12
-        Angles in the bank, where layers may be turned.
-    scales : tuple of float, default=(0.46, 0.56, 0.68, 0.82, 1.0)
-        Scales in the bank, where layers may be scaled, relative to the sprite. Sizes
-        are then refined, to 0.82 times the smallest and 1.2 times the largest.
-    refine_steps : int, default=5
-        Gauss-Newton steps on the pose of a candidate.
-    visible : float, default=0.4
-        Share of its area that a candidate must show.
-    restarts : int, default=3
-        Further searches of images that stay poor: the layers that are explained worst
-        anew on all pixels, then all layers, largely hidden ones among them, then the
-        worst again, then all from nothing with other preferences. Where sprites are
-        only shifted on black, five times as many, each beginning with another sprite,
-        most of them only for images that are twice as poor; of the other parameters
-        only `sweeps` and `poor` count there. Over pictures there is one at most.
-    replacements : int, default=0
-        Attempts to replace two layers at once in images that stay poor; none over
-        pictures.
-    poor : float, default=0.025
-        Squared error, relative to what the layers save, above which an image is
-        searched again.
-    parts : float, default=0.9
-        Over pictures: share of the pixels that a layer shows from which on it is taken
-        for a part, such as a highlight, of a larger layer that they lie on, and
-        dropped. 1 drops none.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range: which one, and what is expected.
-
-    Examples
-    --------
-    >>> from sklearn_sprites import Search
-    >>> Search(sweeps=3).peaks
-    2
-    """
-
-    sweeps: int = 2
-    peaks: int = 2
-    hypotheses: int = 2
-    rotations: int = 12
-    scales: tuple[float, ...] = (0.46, 0.56, 0.68, 0.82, 1.0)
-    refine_steps: int = 5
-    visible: float = 0.4
-    restarts: int = 3
-    replacements: int = 0
-    poor: float = 0.025
-    parts: float = 0.9
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
-        refuse(
-            self,
-            {
-                "sweeps": COUNT,
-                "peaks": COUNT,
-                "hypotheses": COUNT,
-                "rotations": COUNT,
-                "scales": Several(POSITIVE, fewest=1),
-                "refine_steps": COUNT_OR_ZERO,
-                "visible": SHARE,
-                "restarts": COUNT_OR_ZERO,
-                "replacements": COUNT_OR_ZERO,
-                "poor": NOT_NEGATIVE,
-                "parts": SHARE,
-            },
-        )
 
 
 @dataclass(frozen=True)
@@ -133,8 +34,8 @@ class Distilled:
 
     Parameters
     ----------
-    search : Search or None, default=None
-        The search that teaches; ``None``: the one that ``localizer="search"`` would be.
+    search : Search, default=Search()
+        The search that teaches.
     steps : int, default=1500
         Steps of the optimizer, Adam.
     batch_size : int, default=64
@@ -166,7 +67,7 @@ class Distilled:
     64
     """
 
-    search: Search | None = None
+    search: Search = field(default_factory=Search)
     steps: int = 1500
     batch_size: int = 64
     drawn: float = 0.5
@@ -180,7 +81,7 @@ class Distilled:
         refuse(
             self,
             {
-                "search": OrNone(Kind(Search)),
+                "search": Kind(Search),
                 "steps": COUNT,
                 "batch_size": Numbers(2, whole=True),
                 "drawn": SHARE,
@@ -198,33 +99,12 @@ class Distilled:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Distilled":
         """The inverse of :meth:`to_dict`."""
-        search = values["search"]
-        return cls(**{**values, "search": search and Search(**search)})
+        return cls(**{**values, "search": Search(**values["search"])})
 
     @property
     def n_drawn(self) -> int:
         """Scenes of a batch that are drawn."""
         return round(self.drawn * self.batch_size)
-
-
-WIDE = (0.24, 0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86, 1.03, 1.24, 1.49)
-
-
-def default_search(spec: SceneSpec) -> Search:
-    """How layers are found if nothing else is asked for.
-
-    Over pictures of a place, what is near is large and what is far is small.
-    """
-    if not spec.has_picture:
-        return Search()
-    return Search(
-        peaks=3,
-        hypotheses=1,
-        scales=WIDE,
-        refine_steps=3,
-        restarts=0,
-        replacements=0,
-    )
 
 
 @dataclass(frozen=True)
@@ -241,7 +121,7 @@ class SceneSettings:
     one of :data:`SPRITE_UPDATES`.
     """
 
-    search: Search = field(default_factory=Search)
+    search: SearchPlan = field(default_factory=SearchPlan)
     regression: Gradient | None = None
     distilled: Distilled | None = None
     penalty: float | str = "auto"

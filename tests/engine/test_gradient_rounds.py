@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_sprites._engine.scene_settings import SceneSettings, Search
+from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.sprites import received
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.gradient_rounds import BRIGHTEST, GradientLearner
 from sklearn_sprites._engine.training.learner import Task
 from sklearn_sprites._engine.training.rounds import fit_scenes
@@ -23,7 +24,7 @@ OVER_A_PICTURE = SceneSpec(
     *(3, 2, 1, 3, 14, 14, 8, 8), ("translation",), "gain", "solve", "image"
 )
 POSED = SceneSpec(2, 2, 1, 3, 32, 32, 16, 16, ("similarity",), "flat")
-BRIEF = Search(sweeps=1, restarts=0, replacements=0, rotations=6)
+BRIEF = SearchPlan(sweeps=1, restarts=0, replacements=0, rotations=6)
 
 
 def fit(spec, update, rounds, images=IMAGES):

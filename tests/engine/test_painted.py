@@ -5,7 +5,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import take
 from sklearn_sprites._engine.search.layers import Sprites
@@ -20,6 +19,7 @@ from sklearn_sprites._engine.search.painted import (
 )
 from sklearn_sprites._engine.search.painted_layers import painted_layers, paying
 from sklearn_sprites._engine.search.scene import make_searcher
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.painted import Seen, centered, fitted
 from tests.oracles_scenes import hides, painted_change
 from tests.strategies import attack
@@ -99,7 +99,7 @@ def test_layers_are_found_exactly_where_they_are(level):
     planes = opaque_planes()
     images, spec = scenes(planes, level, n=20)
     kernels = make_kernels(planes, spec.height, spec.width)
-    found = search_painted(images, kernels, spec, Search(), PENALTY)
+    found = search_painted(images, kernels, spec, SearchPlan(), PENALTY)
     assert (found.error < 1e-3).float().mean() >= 0.9  # all but the most hidden
     shown = redrawn(found, planes, images)
     image = composed(shown.drawn, found.over, found.ground)
@@ -117,7 +117,7 @@ def test_a_layer_that_is_largely_hidden_is_found_behind():
         window += planes[k, :-1]
     spec = spec_of(planes, 16, 2)
     kernels = make_kernels(planes, 16, 16)
-    found = search_painted(image, kernels, spec, Search(), PENALTY)
+    found = search_painted(image, kernels, spec, SearchPlan(), PENALTY)
     places = {tuple(each) for each in torch.stack(found[:3], 2)[0].tolist()}
     assert places == {(0, 4, 4), (2, 6, 6)}
     first = int((found.sprite[0] == 2).nonzero())
@@ -136,7 +136,7 @@ def test_the_objective_never_rises(seed):
     blank = (images - first_ground(images, spec)).square().sum((1, 2, 3))
     before = blank
     for sweeps in (1, 2, 3):
-        search = Search(sweeps=sweeps, poor=0)
+        search = SearchPlan(sweeps=sweeps, poor=0)
         found = search_painted(images, kernels, spec, search, PENALTY)
         now = found.error + PENALTY * found.on.sum(1)
         assert (now <= before * (1 + 1e-5)).all()
@@ -160,7 +160,7 @@ def test_layers_that_do_not_pay_are_dropped_worst_first():
     planes = opaque_planes()
     images, spec = scenes(planes, 0.4, n=8)
     kernels = make_kernels(planes, spec.height, spec.width)
-    found = search_painted(images, kernels, spec, Search(), PENALTY)
+    found = search_painted(images, kernels, spec, SearchPlan(), PENALTY)
     shown = redrawn(found, planes, images)
     kept, saves, share = paying(images, shown, PENALTY)
     assert torch.equal(kept.on, found.on)  # all pay
@@ -176,7 +176,7 @@ def test_layers_that_do_not_pay_are_dropped_worst_first():
 def test_images_are_searched_as_if_they_were_alone():
     planes = opaque_planes()
     images, spec = scenes(planes, 0.4, n=19, n_layers=3)
-    searcher = make_searcher(spec, Search(), PENALTY, Sprites(planes))
+    searcher = make_searcher(spec, SearchPlan(), PENALTY, Sprites(planes))
     whole = painted_layers([images], searcher)
     for rows in (torch.tensor([4]), torch.tensor([18, 3, 7])):
         part, same = painted_layers([images[rows]], searcher), take(whole, rows)

@@ -37,13 +37,13 @@ SIZES, FLAGS = (-0.1, np.inf, np.nan, "x", None), (0, 1, None, "yes")
 BAD = {
     Search: {
         "sweeps": COUNTS,
-        "peaks": COUNTS,
-        "hypotheses": COUNTS,
+        "peaks": (0, 2.5, "2"),
+        "hypotheses": (0, 2.5, "2"),
         "rotations": COUNTS,
-        "scales": ((), (0.5, 0), (1, np.nan), 1.0, "x", None, (True,)),
-        "refine_steps": ZEROS,
+        "scales": ((), (0.5, 0), (1, np.nan), 1.0, "x", (True,)),
+        "refine_steps": (-1, 0.5, "2"),
         "visible": SHARES,
-        "restarts": ZEROS,
+        "restarts": (-1, 0.5, "2"),
         "replacements": ZEROS,
         "poor": SIZES,
         "parts": SHARES,

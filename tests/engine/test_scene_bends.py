@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sklearn_sprites._engine.models.scene_network import LayerGuess
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.layers import (
@@ -26,6 +25,7 @@ from sklearn_sprites._engine.search.poses import (
 )
 from sklearn_sprites._engine.search.refine import draw_slopes, make_slopes
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.gauge import Bends, gauged
 from sklearn_sprites._engine.training.scene_evidence import into_frame
 from tests.oracles_scenes import placed_point
@@ -101,7 +101,7 @@ def test_jacobians_of_drawing_equal_finite_differences(name, color):
     ink = 0.4 - 0.1 * columns + 0.25 * rows
     planes = torch.stack([ink, ramp]).expand(2, -1, -1, -1)
     spec = SceneSpec(2, 2, 1, 3, 24, 24, 12, 10, (name,), color)
-    slopes = make_slopes(Sprites(planes), spec, Search(), 1)
+    slopes = make_slopes(Sprites(planes), spec, SearchPlan(), 1)
     pose, sprite = POSES[None, :, : SIZES[name]], torch.tensor([[0, 1]])
     axes = pixel_axes(24, 24, 1, pose)
     found = draw_slopes(slopes, sprite, pose, axes)
@@ -170,7 +170,7 @@ CORNERS = torch.tensor([[-1.0, -1], [-1, 1], [1, 1], [1, -1]])
 @NAMES
 def test_planted_poses_are_found_again(name):
     spec, images, layers = planted(name)
-    searcher = make_searcher(spec, Search(), 0.2, letters())
+    searcher = make_searcher(spec, SearchPlan(), 0.2, letters())
     found = find_layers(images, searcher).layers
     first = found.pose[..., 0].argsort(1)  # the left one first
     index = first[..., None].expand_as(found.pose)
@@ -181,7 +181,7 @@ def test_planted_poses_are_found_again(name):
     assert float(apart.median()) < 0.1
     assert float((apart < 0.5).float().mean()) > 0.9
     plain = SceneSpec(2, 2, 1, 3, 28, 44, 16, 16, ("similarity",), "flat")
-    stiff = find_layers(images, make_searcher(plain, Search(), 0.2, letters()))
+    stiff = find_layers(images, make_searcher(plain, SearchPlan(), 0.2, letters()))
     error = picture(images, draw(letters(), found, 28, 44), found.over, spec).error
     assert float(error.median()) < 0.05 * float(stiff.picture.error.median())
 
@@ -191,7 +191,7 @@ def test_a_search_for_bent_layers_never_raises_the_objective(name):
     spec, images, _ = planted(name, n=4)
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(1))
     images[2:] = images[2:] + 0.2 * noise[2:]
-    searcher = make_pose_searcher(spec, Search(), 0.2, letters(), 0.1)
+    searcher = make_pose_searcher(spec, SearchPlan(), 0.2, letters(), 0.1)
     now = draft(images, no_layers(images, spec), searcher)
     objectives = [now.picture.error + 0.2 * now.layers.on.sum(1)]
     for i in (0, 1, 0, 1):
@@ -209,7 +209,7 @@ def test_polishing_bent_layers_never_raises_the_error(name):
     unit = torch.tensor([0.5, 0.5, 0.03, 0.05, 0.05, 0.05, 0.03, 0.03])[: SIZES[name]]
     off = unit * (2 * torch.rand(layers.pose.shape, generator=make) - 1)
     start = layers._replace(pose=layers.pose + off)
-    slopes = make_slopes(letters(), spec, Search(), 1)
+    slopes = make_slopes(letters(), spec, SearchPlan(), 1)
     errors = []
     for steps in (0, 1, 2, 4, 8):
         moved = polished(images, start, letters(), slopes, spec, steps)[0]
@@ -257,7 +257,7 @@ def test_sprites_take_over_how_their_layers_are_bent_on_average(name):
 @NAMES
 def test_similarities_that_a_network_guesses_are_bent_by_polishing(name):
     spec, images, layers = planted(name)
-    searcher = make_searcher(spec, Search(), 0.2, letters())
+    searcher = make_searcher(spec, SearchPlan(), 0.2, letters())
     pose = layers.pose[:, :, None, :4].expand(-1, -1, 2, -1)
     logits = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]).expand(12, -1, -1)
     guess = LayerGuess(pose, logits)
@@ -274,7 +274,7 @@ def test_similarities_that_a_network_guesses_are_bent_by_polishing(name):
 @NAMES
 def test_bent_layers_depend_on_no_other_image(name):
     spec, images, _ = planted(name, n=6)
-    searcher = make_searcher(spec, Search(), 0.2, letters())
+    searcher = make_searcher(spec, SearchPlan(), 0.2, letters())
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     together = find_layers(images, searcher)
     shuffled = find_layers(images[order], searcher)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sklearn_sprites._engine.ops.layers import free_share
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import make_bank
 from sklearn_sprites._engine.search.biases import contrast_saving, explained_with_bias
@@ -32,6 +31,7 @@ from sklearn_sprites._engine.search.refine import (
     normal_equations,
 )
 from sklearn_sprites._engine.search.scene import find_layers, make_searcher
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.gauge import full_range
 from sklearn_sprites._engine.training.shaded_kmeans import (
     Seen,
@@ -129,7 +129,7 @@ def candidate(pose):
     """What a candidate at a pose (4,) leaves of a view, and its terms."""
     make = torch.Generator().manual_seed(3)
     sprites = two_tones(torch.float64)
-    slopes = make_slopes(sprites, SPEC, Search(), 1)
+    slopes = make_slopes(sprites, SPEC, SearchPlan(), 1)
     axes = pixel_axes(24, 32, 1, pose)
     drawn = draw_slopes(slopes, torch.tensor([[1]]), pose[None, None], axes)
     both = torch.rand(1, 1, 6, 768, generator=make, dtype=torch.float64) - 0.5
@@ -191,7 +191,7 @@ def test_what_a_bank_promises_is_about_what_gains_and_biases_save():
     tint = 2 * torch.rand(4, 3, 1, 1, generator=make) - 1
     level = torch.full((4, 3, 24, 32), 0.3)
     images = level * (1 - alpha[:, :1]) + tint * ink[:, :1] + 0.6 * alpha[:, :1]
-    bank = make_bank(two_tones(), SPEC, Search(scales=(1.0,), rotations=1), 1)
+    bank = make_bank(two_tones(), SPEC, SearchPlan(scales=(1.0,), rotations=1), 1)
     maps = Scene(images, level, torch.ones(4, 24, 32)).maps()
     corner = 12 - bank.tile // 2, 8 - bank.tile // 2
     rows, columns = (slice(start, start + bank.tile) for start in corner)
@@ -208,7 +208,7 @@ def test_what_a_bank_promises_is_about_what_gains_and_biases_save():
 
 def test_planted_layers_of_two_tones_are_found_and_told_apart():
     images, layers, _, _ = planted(16)
-    found = find_layers(images, make_searcher(SPEC, Search(), 0.1, two_tones()))
+    found = find_layers(images, make_searcher(SPEC, SearchPlan(), 0.1, two_tones()))
     first = found.layers.pose[..., 0].argsort(1)
     is_right = found.layers.sprite.gather(1, first) == layers.sprite
     assert float(is_right.float().mean()) > 0.95  # a tone may be that of the ground
@@ -225,7 +225,7 @@ def test_a_search_for_two_tones_never_raises_the_objective():
     images[2:] += 0.2 * torch.rand(
         images[2:].shape, generator=torch.Generator().manual_seed(1)
     )
-    searcher = make_pose_searcher(SPEC, Search(), 0.2, two_tones(), 0.1)
+    searcher = make_pose_searcher(SPEC, SearchPlan(), 0.2, two_tones(), 0.1)
     now = draft(images, no_layers(images, SPEC), searcher)
     objectives = [now.picture.error + 0.2 * now.layers.on.sum(1)]
     for i in (0, 1, 0, 1):
@@ -234,7 +234,7 @@ def test_a_search_for_two_tones_never_raises_the_objective():
     for before, after in pairwise(objectives):
         assert (after <= before).all()
     off = layers._replace(pose=layers.pose + torch.tensor([0.4, -0.3, 0.03, 0.1]))
-    slopes, errors = make_slopes(two_tones(), SPEC, Search(), 1), []
+    slopes, errors = make_slopes(two_tones(), SPEC, SearchPlan(), 1), []
     for steps in (0, 1, 2, 4, 8):
         moved = polished(images, off, two_tones(), slopes, SPEC, steps)[0]
         drawn = draw(two_tones(), moved, 24, 32)

@@ -11,13 +11,14 @@ from sklearn_sprites._engine.models.scene_build import build_guesser, build_peak
 from sklearn_sprites._engine.models.scene_network import LayerGuess
 from sklearn_sprites._engine.modules.cues import CLEAR, cues, n_cues
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
-from sklearn_sprites._engine.scene_settings import Distilled, Search
+from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.guesses import exact, guessed
 from sklearn_sprites._engine.search.layers import draw, no_layers, picture
 from sklearn_sprites._engine.search.paying import without
 from sklearn_sprites._engine.search.scene import make_searcher
 from sklearn_sprites._engine.search.sprites import with_alpha
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.scene_distillation import focal, losses
 from sklearn_sprites._engine.training.scene_sampling import (
     Taught,
@@ -190,7 +191,7 @@ def test_a_network_learns_a_few_scenes_by_heart(spec):
     seed = np.random.SeedSequence(0)
     network = distilled(lesson, some_sprites(spec), spec, settings, seed)
     with torch.no_grad():
-        searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
+        searcher = make_searcher(spec, SearchPlan(), 0.05, some_sprites(spec))
         layers = guessed(images, network(images), searcher)
     assert (layers.on == 1).all()
     left_first = layers.pose[..., 0].argsort(1)
@@ -218,7 +219,7 @@ def test_guesses_that_are_a_little_off_become_exact(spec):
         taught.pose[..., :2] += 0.5
     images = some_scenes(spec, taught)
     near = taught._replace(pose=taught.pose + torch.tensor([0.3, -0.3, 0, 0]))
-    searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
+    searcher = make_searcher(spec, SearchPlan(), 0.05, some_sprites(spec))
     with torch.no_grad():
         guess = as_guess(near)
         found = exact(images, guess, searcher, 6)
@@ -233,7 +234,7 @@ def test_guesses_that_are_a_little_off_become_exact(spec):
 def test_layers_that_are_not_there_are_dropped(spec):
     taught = some_layers(spec, 4)
     images = some_scenes(spec, taught._replace(on=torch.tensor([[1.0, 0.0]] * 4)))
-    searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
+    searcher = make_searcher(spec, SearchPlan(), 0.05, some_sprites(spec))
     with torch.no_grad():
         guess = as_guess(taught)
         layers = guessed(images, guess, searcher)
@@ -245,7 +246,7 @@ def test_layers_that_are_not_there_are_dropped(spec):
 @SPECS
 def test_unlikely_layers_are_not_tried(spec):
     taught = some_layers(spec, 4)
-    searcher = make_searcher(spec, Search(), 0.05, some_sprites(spec))
+    searcher = make_searcher(spec, SearchPlan(), 0.05, some_sprites(spec))
     images = some_scenes(spec, taught)
     assert (guessed(images, as_guess(taught, chance=0.1), searcher).on == 0).all()
 
@@ -264,7 +265,7 @@ def test_what_a_guess_misses_is_searched_where_images_stay_poor(restarts):
     images = some_scenes(POSED, taught)
     missed = taught._replace(on=torch.tensor([[1.0, 1.0], [1, 0], [0, 1], [1, 1]]))
     searcher = make_searcher(
-        POSED, Search(restarts=restarts), 0.05, some_sprites(POSED)
+        POSED, SearchPlan(restarts=restarts), 0.05, some_sprites(POSED)
     )
     with torch.no_grad():
         found = exact(images, as_guess(missed), searcher, 2)
@@ -278,7 +279,7 @@ def test_what_a_guess_misses_is_searched_where_images_stay_poor(restarts):
 def test_a_sprite_in_doubt_is_decided_by_the_image():
     taught = apart()
     images = some_scenes(POSED, taught)
-    searcher = make_searcher(POSED, Search(restarts=0), 0.05, some_sprites(POSED))
+    searcher = make_searcher(POSED, SearchPlan(restarts=0), 0.05, some_sprites(POSED))
     wrong = as_guess(taught._replace(sprite=1 - taught.sprite), chance=0.7)
     doubted = wrong._replace(logits=(wrong.logits.exp() + 0.8).log())
     with torch.no_grad():

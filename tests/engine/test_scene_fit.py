@@ -10,13 +10,13 @@ from sklearn_sprites._engine.scene_inference import ScenePredictor
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
 from sklearn_sprites._engine.scene_settings import (
     SceneSettings,
-    Search,
     resolve_penalty,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.rounds import fit_scenes, has_settled
 
-QUICK = Search(sweeps=1, restarts=1, replacements=1)
+QUICK = SearchPlan(sweeps=1, restarts=1, replacements=1)
 
 
 def seed():
@@ -203,7 +203,9 @@ def test_more_moves_never_raise_the_objective(case, request):
     images, fitted = request.getfixturevalue(case)
     objectives = []
     for moves in ((0, 0), (1, 0), (3, 0), (4, 2)):
-        search = Search(sweeps=1, restarts=moves[0], replacements=moves[1], poor=0.0)
+        search = SearchPlan(
+            sweeps=1, restarts=moves[0], replacements=moves[1], poor=0.0
+        )
         model = predictor(fitted, search)
         record = model.decompose(images[:32])
         shown = (record.sprite >= 0).sum(1)
@@ -225,8 +227,8 @@ def test_shifts_stuck_at_one_start_are_freed_by_another():
     planes = np.stack([np.concatenate([s, s]) for s in (short, long)])
     fitted = FittedScenes(spec, {"sprites": planes, "backgrounds": image[:0]}, 0.0)
     errors = [
-        float(predictor(fitted, Search(sweeps=1, restarts=r)).decompose(image).error[0])
-        for r in (0, 2)
+        float(predictor(fitted, plan).decompose(image).error[0])
+        for plan in (SearchPlan(sweeps=1, restarts=r) for r in (0, 2))
     ]
     assert errors[1] <= errors[0]
     assert errors[1] < 0.01

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search import mask_poses
 from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
@@ -30,6 +29,7 @@ from sklearn_sprites._engine.search.posed import (
 )
 from sklearn_sprites._engine.search.refine import make_slopes, refine
 from sklearn_sprites._engine.search.sketches import sketch, tidied
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 TURNED = SceneSpec(2, 3, 1, 3, 24, 24, 12, 12, ("similarity",), "flat")
 MOVED = SceneSpec(2, 3, 1, 3, 24, 24, 12, 12, ("scale",), "flat")
@@ -78,7 +78,7 @@ def test_masks_are_refined_as_other_sprites_are(monkeypatch, spec, steep, step):
     start = Candidates(layers.sprite, layers.pose + shift, layers.on)
     free = small[:, 0].abs().clamp(max=1)
     scene = Scene(small, torch.full_like(small, 0.3), free)
-    slopes = make_slopes(masks(steep=steep), spec, Search(), step)
+    slopes = make_slopes(masks(steep=steep), spec, SearchPlan(), step)
     side = 24 // step
     window = make_window(side, 99.0, step, small)
     found = refine_masks(scene, start, slopes, window, 3, 0.4, 0.1)
@@ -93,7 +93,7 @@ def test_a_round_window_sees_all_that_its_mask_can_show():
     start = Candidates(layers.sprite, layers.pose + 0.3, layers.on)
     scene = Scene(images, torch.full_like(images, 0.3), torch.ones_like(images[:, 0]))
     small = F.pad(masks().planes[..., 4:-4, 4:-4], (4,) * 4)
-    slopes = make_slopes(Sprites(small), TURNED, Search(), 1)
+    slopes = make_slopes(Sprites(small), TURNED, SearchPlan(), 1)
     window = around_masks(slopes, TURNED)
     assert window is not None
     assert window.points.shape[1] < window.side**2 < 24**2
@@ -112,7 +112,7 @@ def test_the_candidates_that_save_least_are_given_up():
         torch.cat([far, far + 1, far + 2, near], 1),
         torch.zeros_like(layers.on[:, [0] * 4]),
     )
-    slopes = make_slopes(masks(), TURNED, Search(), 1)
+    slopes = make_slopes(masks(), TURNED, SearchPlan(), 1)
     window = make_window(24, 99.0, 1, images)
     found = refine_masks(scene, start, slopes, window, 4, 0.1, 0.1)
     assert found.saves.shape[1] < 4
@@ -127,7 +127,7 @@ def test_the_candidates_that_save_least_are_given_up():
 def test_a_step_of_masks_is_that_of_the_written_out_jacobian(spec, steep):
     images, layers = scenes(4)
     sprites = masks(steep=steep)
-    slopes = make_slopes(sprites, spec, Search(), 1)
+    slopes = make_slopes(sprites, spec, SearchPlan(), 1)
     off = layers._replace(pose=layers.pose + 0.2)
     off.pose[0, 0, :2] = -1.0  # beyond the border
     found = picture(images, draw(sprites, off, 24, 24), off.over, spec)
@@ -143,7 +143,7 @@ def test_a_step_of_masks_is_that_of_the_written_out_jacobian(spec, steep):
 
 def test_polishing_through_windows_ends_where_polishing_without_does():
     images, layers = scenes(4)
-    slopes = make_slopes(masks(), TURNED, Search(), 1)
+    slopes = make_slopes(masks(), TURNED, SearchPlan(), 1)
     off = layers._replace(pose=layers.pose + 0.2)
     window = around_masks(slopes, TURNED)
     found = polished(images, off, masks(), slopes, TURNED, 3, window=window)[0]
@@ -157,7 +157,7 @@ def test_polishing_through_windows_ends_where_polishing_without_does():
 def test_other_layers_than_masks_have_no_window():
     gain = SceneSpec(2, 3, 1, 3, 24, 24, 12, 12, ("similarity",), "gain")
     planes = masks().planes.repeat(1, 2, 1, 1)
-    slopes = make_slopes(Sprites(planes), gain, Search(), 1)
+    slopes = make_slopes(Sprites(planes), gain, SearchPlan(), 1)
     assert around_masks(slopes, gain) is None
 
 
@@ -195,7 +195,7 @@ def test_a_first_sweep_leaves_out_only_what_cannot_change():
     images, _ = scenes(5, torch.float32)
     images[3:] = 0.3  # nothing to find
     images[4, :, 4:9, 4:9] = 0.8
-    searcher = make_pose_searcher(TURNED, Search(), 0.3, masks(torch.float32), 0.1)
+    searcher = make_pose_searcher(TURNED, SearchPlan(), 0.3, masks(torch.float32), 0.1)
     found = sketch(images, searcher, 1)
     now = draft(images, no_layers(images, TURNED), searcher)
     for i in range(TURNED.n_layers):
@@ -209,7 +209,7 @@ def test_a_first_sweep_leaves_out_only_what_cannot_change():
 def test_sketches_do_not_depend_on_the_company_of_an_image():
     images, _ = scenes(7, torch.float32)
     images[3] = 0.3
-    searcher = make_pose_searcher(TURNED, Search(), 0.3, masks(torch.float32), 0.1)
+    searcher = make_pose_searcher(TURNED, SearchPlan(), 0.3, masks(torch.float32), 0.1)
     every = sketch(images, searcher, 2, 4)
     order = torch.tensor([6, 3, 0, 5, 1, 4, 2])
     other = sketch(images[order], searcher, 2, 4)

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from sklearn_sprites._engine.ops.layers import free_share
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import coarse, make_bank
 from sklearn_sprites._engine.search.improve import improved
@@ -48,6 +47,7 @@ from sklearn_sprites._engine.search.scene import (
     make_searcher,
     sought,
 )
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 SPEC = SceneSpec(2, 2, 1, 3, 24, 24, 12, 12, ("similarity",), "flat")
 NO_BLUR = 1
@@ -97,7 +97,7 @@ def test_jacobians_of_drawing_equal_finite_differences():
     steps = (torch.arange(12.0).double() - 5.5) / 6
     ramps = torch.stack([0.5 + 0.3 * steps + 0.1 * steps[:, None]] * 2)
     sprites = Sprites(torch.stack([ramps, ramps], 1))  # slopes are exact inside
-    slopes = make_slopes(sprites, SPEC, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, SPEC, SearchPlan(), NO_BLUR)
     centers = pixel_centers(24, 24, 1, ramps)
     sprite = torch.tensor([[0, 1]])
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4], [12.6, 11.2, -0.1, 2.0]]]).double()
@@ -126,7 +126,7 @@ def test_normal_equations_are_those_of_the_written_out_jacobian(color):
     shade = torch.linspace(0.3, 1, 12, dtype=torch.float64)
     ink = sprites.alpha * shade if color == "gain" else sprites.alpha
     sprites = Sprites(torch.stack([ink, sprites.alpha], 1))
-    slopes = make_slopes(sprites, spec, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, spec, SearchPlan(), NO_BLUR)
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4]]]).double()
     axes = pixel_axes(24, 24, 1, pose)
     drawn = draw_slopes(slopes, torch.tensor([[1]]), pose, axes)
@@ -205,7 +205,7 @@ def test_polishing_never_raises_the_error_and_finds_poses_nearby(seed):
     unit = torch.tensor([0.7, 0.7, 0.05, 0.1])
     off = layers.pose + unit * (2 * torch.rand(1, 2, 4, generator=make) - 1)
     start = layers._replace(pose=off)
-    slopes = make_slopes(sprites, SPEC, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, SPEC, SearchPlan(), NO_BLUR)
     errors = []
     for steps in (0, 1, 2, 4, 8):
         moved = polished(image, start, sprites, slopes, SPEC, steps)[0]
@@ -218,7 +218,7 @@ def test_polishing_never_raises_the_error_and_finds_poses_nearby(seed):
 def test_refining_a_candidate_improves_it_and_keeps_the_best_pose_met():
     image, layers = TWO
     sprites = smooth_sprites(torch.float32)
-    slopes = make_slopes(sprites, SPEC, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, SPEC, SearchPlan(), NO_BLUR)
     scene = Scene(image, torch.full_like(image, 0.2), torch.ones(1, 24, 24))
     off = layers.pose[:, 1:] + torch.tensor([1.0, -1.0, 0.05, 0.1])
     start = Candidates(torch.tensor([[1]]), off, torch.zeros(1, 1))
@@ -233,7 +233,7 @@ def test_refining_a_candidate_improves_it_and_keeps_the_best_pose_met():
 def test_a_hidden_candidate_is_refused():
     image, layers = TWO
     sprites = smooth_sprites(torch.float32)
-    slopes = make_slopes(sprites, SPEC, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, SPEC, SearchPlan(), NO_BLUR)
     scene = Scene(image, torch.full_like(image, 0.2), torch.zeros(1, 24, 24))
     start = Candidates(torch.tensor([[1]]), layers.pose[:, 1:], torch.zeros(1, 1))
     assert float(refine(scene, start, slopes, 2, 0.4, 18, 1, 0.1).saves) < 0
@@ -251,7 +251,7 @@ def test_views_hold_the_pixels_at_their_centers():
 
 def test_the_highest_peak_is_at_the_only_object():
     image, _ = scene_of([[15.0, 9.0, 0.0, 0.0]], [0], [[1.0, 0.0, 0.5]])
-    bank = make_bank(smooth_sprites(torch.float32), SPEC, Search(), NO_BLUR)
+    bank = make_bank(smooth_sprites(torch.float32), SPEC, SearchPlan(), NO_BLUR)
     below = torch.full_like(image, 0.2)
     maps = Scene(image, below, torch.ones(1, 24, 24)).maps()
     peak = find_peaks(maps, bank, 0.4, 1)[0, 0].tolist()
@@ -265,7 +265,7 @@ def test_a_layer_searched_anew_never_raises_the_objective(seed):
     images = F.avg_pool2d(torch.rand(4, 3, 28, 28, generator=make), 5, 1)
     images[:2] = TWO[0] + 0.05 * images[:2]
     sprites = smooth_sprites(torch.float32)
-    searcher = make_pose_searcher(SPEC, Search(), 0.3, sprites, 0.1)
+    searcher = make_pose_searcher(SPEC, SearchPlan(), 0.3, sprites, 0.1)
     now = draft(images, no_layers(images, SPEC), searcher)
     objectives = [now.picture.error + 0.3 * now.layers.on.sum(1)]
     for i in (0, 1, 0, 1, 1):
@@ -286,7 +286,7 @@ def test_what_hides_what_is_settled_from_the_overlap():
 def test_slopes_know_which_parameters_are_free():
     sprites = smooth_sprites(torch.float32)
     shifted = SceneSpec(2, 2, 1, 3, 24, 24, 12, 12, ("rotation",), "flat")
-    slopes = make_slopes(sprites, shifted, Search(), NO_BLUR)
+    slopes = make_slopes(sprites, shifted, SearchPlan(), NO_BLUR)
     assert isinstance(slopes, Slopes)
     assert slopes.active == (0, 1, 3)
 
@@ -307,7 +307,7 @@ def test_edges_that_leave_zero_and_one_are_cut_once_drawn():
 def test_jacobians_of_cut_edges_equal_finite_differences():
     steps = (torch.arange(12.0).double() - 5.5) / 6
     ramps = (4 * steps + steps[:, None]).expand(2, 12, 12)[:, None]  # far beyond [0, 1]
-    slopes = make_slopes(Sprites(ramps), SPEC, Search(), NO_BLUR)
+    slopes = make_slopes(Sprites(ramps), SPEC, SearchPlan(), NO_BLUR)
     centers = pixel_centers(24, 24, 1, ramps)
     sprite = torch.tensor([[0, 1]])
     pose = torch.tensor([[[11.3, 12.1, 0.1, 0.4], [12.6, 11.2, -0.1, 2.0]]]).double()
@@ -332,7 +332,7 @@ def test_a_layer_of_the_wrong_sprite_is_sought_anew_where_it_is(sprite):
     wrong = layers._replace(sprite=torch.tensor([sprite]))
     wrong = Layers(*(values.expand(2, *values.shape[1:]).clone() for values in wrong))
     sprites = smooth_sprites(torch.float32)
-    search = Search(restarts=1, poor=0.0)
+    search = SearchPlan(restarts=1, poor=0.0)
     searcher = make_searcher(SPEC, search, 0.3, sprites)
     found = finished(images, wrong, searcher)
     before = found.picture.error.clone()
@@ -343,7 +343,7 @@ def test_a_layer_of_the_wrong_sprite_is_sought_anew_where_it_is(sprite):
 
 def test_the_worst_layer_is_the_one_near_what_is_left():
     image, layers = TWO
-    searcher = make_searcher(SPEC, Search(), 0.3, smooth_sprites(torch.float32))
+    searcher = make_searcher(SPEC, SearchPlan(), 0.3, smooth_sprites(torch.float32))
     found = finished(image, layers, searcher)
     for i in range(2):
         x, y = (int(value) for value in layers.pose[0, i, :2])
@@ -367,7 +367,7 @@ def test_layers_with_sharp_edges_are_found_in_images_of_any_shape(shape):
     image = torch.full((1, channels, rows, columns), 0.4)
     image = image * (1 - alpha[:, 0]) + 0.9 * alpha[:, 0]
     image = image * (1 - alpha[:, 1])
-    searcher = make_searcher(spec, Search(), 0.1, sprites)
+    searcher = make_searcher(spec, SearchPlan(), 0.1, sprites)
     found = improved(image, sought(image, searcher), searcher, 1)
     blank = (image - 0.4).square().sum()
     assert sorted(found.layers.sprite[0].tolist()) == [0, 1]

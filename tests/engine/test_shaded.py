@@ -10,12 +10,7 @@ from hypothesis import given
 from sklearn_sprites._engine.ops.layers import free_share
 from sklearn_sprites._engine.runtime import generator
 from sklearn_sprites._engine.scene_inference import ScenePredictor
-from sklearn_sprites._engine.scene_settings import (
-    WIDE,
-    SceneSettings,
-    Search,
-    default_search,
-)
+from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import make_bank
 from sklearn_sprites._engine.search.ground import COVERED
@@ -38,6 +33,7 @@ from sklearn_sprites._engine.search.scene import (
     sought,
 )
 from sklearn_sprites._engine.search.sketches import tidied
+from sklearn_sprites._engine.search_settings import WIDE, Search, SearchPlan
 from sklearn_sprites._engine.training.components import (
     Windows,
     alone,
@@ -65,7 +61,7 @@ from tests.oracles_scenes import connected, window_error
 SIDE = 32
 POSES = ("translation", "scale")
 SPEC = SceneSpec(2, 2, 1, 3, SIDE, SIDE, 12, 12, POSES, "gain", "solve", "gain")
-SEARCH = Search(sweeps=1, scales=(0.8, 1.0, 1.25), restarts=0, replacements=0)
+SEARCH = SearchPlan(sweeps=1, scales=(0.8, 1.0, 1.25), restarts=0, replacements=0)
 
 
 def draws(seed=0):
@@ -268,10 +264,18 @@ def test_shaded_sprites_are_learned_from_scenes():
 
 
 def test_scales_over_pictures_are_wide():
-    plain = SceneSpec(2, 2, 1, 3, SIDE, SIDE, 12, 12)
-    assert default_search(plain) == Search()
-    scales = default_search(SPEC).scales
+    assert Search().plan(has_picture=False) == SearchPlan()
+    scales = Search().plan(has_picture=True).scales
     assert max(scales) > 5 * min(scales)
+
+
+def test_what_a_search_leaves_open_goes_by_the_ground():
+    asked = Search(parts=1, restarts=2)
+    over = asked.plan(has_picture=True)
+    assert (over.parts, over.restarts) == (1, 2)
+    assert replace(over, parts=0.9, restarts=0) == Search().plan(has_picture=True)
+    plain = replace(SearchPlan(), parts=1, restarts=2)
+    assert asked.plan(has_picture=False) == plain != over
 
 
 def large_scene(colors, poses):
@@ -345,7 +349,7 @@ def test_covering_what_looks_like_the_ground_costs():
 def test_neighbors_are_two_layers_and_not_a_large_one():
     color = [[0.9, 0.1, 0.3]] * 2
     views, _, _, spec = large_scene(color, [(14.0, 20.0), (25.0, 20.0)])
-    search = Search(sweeps=1, peaks=3, scales=WIDE, restarts=0, replacements=0)
+    search = SearchPlan(sweeps=1, peaks=3, scales=WIDE, restarts=0, replacements=0)
     found = find_layers(views, make_searcher(spec, search, 0.3, Sprites(solid())))
     places = sorted(found.layers.pose[0, :, 0].tolist())
     torch.testing.assert_close(places, [14.0, 25.0], atol=0.3, rtol=0)

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import Filters, make_filters
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.biases import contrast_filters
 from sklearn_sprites._engine.search.layers import Sprites
 from sklearn_sprites._engine.search.poses import pixel_centers, to_frame
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 COARSE_FROM = 48  # pixels of a side from which images are searched at half resolution
 
@@ -50,7 +50,7 @@ def is_large(spec: SceneSpec) -> bool:
     return min(spec.height, spec.width) >= COARSE_FROM
 
 
-def pose_grid(spec: SceneSpec, search: Search, like: Tensor) -> Tensor:
+def pose_grid(spec: SceneSpec, search: SearchPlan, like: Tensor) -> Tensor:
     """Log-scales and angles (P, 2) of a bank, angle by angle."""
     scales = search.scales if spec.has_scale else (1.0,)
     turns = search.rotations if spec.has_rotation else 1
@@ -62,7 +62,7 @@ def pose_grid(spec: SceneSpec, search: Search, like: Tensor) -> Tensor:
     return torch.tensor(pairs, dtype=like.dtype, device=like.device)
 
 
-def make_bank(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> Bank:
+def make_bank(sprites: Sprites, spec: SceneSpec, search: SearchPlan, step: int) -> Bank:
     """Draw all sprites in all poses of the grid, on pixels of side `step`."""
     grid = pose_grid(spec, search, sprites.planes)
     reach = max(sprites.sides) * float(grid[:, 0].max().exp()) / step

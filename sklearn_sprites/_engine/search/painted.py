@@ -22,12 +22,12 @@ from sklearn_sprites._engine.ops.layers import (
     free_share,
     order_by_errors,
 )
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.layers import pick, with_layer
 from sklearn_sprites._engine.search.shifts import draw_at
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 CLOSER = 0.2  # of the error, in shares of what layers save, that is poor elsewhere
 CLEAR = 1e-3  # squared pixels of ground that its level as it was is worth
@@ -125,7 +125,7 @@ class Looked(NamedTuple):
 
 
 def search_painted(
-    views: Tensor, kernels: Kernels, spec: SceneSpec, search: Search, penalty: float
+    views: Tensor, kernels: Kernels, spec: SceneSpec, search: SearchPlan, penalty: float
 ) -> Painted:
     """Find layers one by one; in images that stay poor, each anew while others stay.
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.bank import Bank, coarse_step, make_bank
 from sklearn_sprites._engine.search.ground import ground_price, image_of, like_ground
@@ -34,6 +33,7 @@ from sklearn_sprites._engine.search.peaks import (
 )
 from sklearn_sprites._engine.search.poses import widened
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes, refine
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 SPARE = 1.5  # pixels by which a candidate may move in its window
 EXPLAINED = 0.01  # squared error of a covered pixel that leaves it to its layer
@@ -43,7 +43,7 @@ class PoseSearcher(NamedTuple):
     """Sprites prepared for the search of poses."""
 
     spec: SceneSpec
-    search: Search
+    search: SearchPlan
     penalty: float
     step: int
     sprites: Sprites  # as they are drawn, blurred as coarse pixels blur them
@@ -55,7 +55,7 @@ class PoseSearcher(NamedTuple):
 
 def make_pose_searcher(
     spec: SceneSpec,
-    search: Search,
+    search: SearchPlan,
     penalty: float,
     sprites: Sprites,
     last_scale: float,

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.linear import solve_symmetric
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SIMILARITY, SceneSpec
 from sklearn_sprites._engine.search.bends import STEPS, Slope, bend_rows, bounded
 from sklearn_sprites._engine.search.explained import Terms, explained, products
@@ -26,6 +25,7 @@ from sklearn_sprites._engine.search.poses import (
     tilted,
     to_frame,
 )
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 DAMPING = 0.1  # of the diagonal
 LIMITS = (2.0, 2.0, 0.2, 0.3, *STEPS)  # of a step, in pixels, log-scale and radians
@@ -48,7 +48,9 @@ class Slopes(NamedTuple):
     has_bias: bool = False
 
 
-def make_slopes(sprites: Sprites, spec: SceneSpec, search: Search, step: int) -> Slopes:
+def make_slopes(
+    sprites: Sprites, spec: SceneSpec, search: SearchPlan, step: int
+) -> Slopes:
     """Derivatives of sprites, blurred as coarse pixels blur them."""
     if step > 1:
         sprites = sprites.on_grid()

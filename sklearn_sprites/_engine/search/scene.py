@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import Filters, make_filters
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import by_parts, parts, put, take
 from sklearn_sprites._engine.search.layers import (
@@ -35,6 +34,7 @@ from sklearn_sprites._engine.search.poses import corner_pose
 from sklearn_sprites._engine.search.refine import Slopes, make_slopes
 from sklearn_sprites._engine.search.shifts import search_shifts
 from sklearn_sprites._engine.search.sketches import sketch
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 LAST_SCALE = 0.1
 POLISH_STEPS = 3
@@ -47,7 +47,7 @@ class Searcher(NamedTuple):
     """
 
     spec: SceneSpec
-    search: Search
+    search: SearchPlan
     penalty: float
     sprites: Sprites
     filters: Filters | None
@@ -57,7 +57,7 @@ class Searcher(NamedTuple):
 
 
 def make_searcher(
-    spec: SceneSpec, search: Search, penalty: float, sprites: Sprites
+    spec: SceneSpec, search: SearchPlan, penalty: float, sprites: Sprites
 ) -> Searcher:
     """Prepare the sprites."""
     if spec.is_additive:

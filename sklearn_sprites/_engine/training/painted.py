@@ -14,7 +14,6 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.correlation import make_filters
 from sklearn_sprites._engine.ops.layers import free_share
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, take
 from sklearn_sprites._engine.search.ground import image_of
@@ -27,6 +26,7 @@ from sklearn_sprites._engine.search.painted import (
     search_painted,
 )
 from sklearn_sprites._engine.search.shifts import search_shifts, windows_at
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
 from sklearn_sprites._engine.training.scene_windows import shift_kmeans
 from sklearn_sprites._engine.training.shifted import FEWEST, TRUSTED, blob
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
 
 def observe(
-    views: Tensor, planes: Tensor, spec: SceneSpec, search: Search, penalty: float
+    views: Tensor, planes: Tensor, spec: SceneSpec, search: SearchPlan, penalty: float
 ) -> tuple[Seen, float]:
     """Search all images, and cut out what each layer shows.
 

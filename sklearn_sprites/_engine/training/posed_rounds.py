@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_sprites._engine.scene_settings import Search
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, with_alpha
+from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
@@ -148,7 +148,7 @@ def first_windows(
     """Masks (n, h, w) of what discs find, those seen most clearly."""
     round_spec = replace(spec, n_sprites=1)
     scales = DISC_SCALES if spec.has_scale else (1.0,)
-    search = Search(
+    search = SearchPlan(
         sweeps=1, rotations=1, scales=scales, refine_steps=0, restarts=0, replacements=0
     )
     mask = disc(spec, images, radius)
