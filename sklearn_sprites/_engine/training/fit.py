@@ -25,7 +25,6 @@ from sklearn_sprites._engine.training.start import (
     Start,
     first_backgrounds,
     first_guess,
-    gaussian_mask,
     image_weights,
     make_start,
 )
@@ -134,9 +133,6 @@ def _start(
         return make_start(images, spec, settings.init, draws)
     sprites = torch.from_numpy(np.array(init_sprites, dtype=np.float32)).to(images)
     sprites = sprites[torch.arange(spec.n_sprites) % len(sprites)]  # spares: copies
-    if sprites.shape[1] < spec.sprite_channels:
-        mask = gaussian_mask(spec.height, spec.width, None, like=images)
-        sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
     return Start(sprites, first_backgrounds(images, spec, draws), None)
 
 
