@@ -1,9 +1,9 @@
 """Other ways to search images whose error stays high.
 
-The layers that are explained worst are sought anew on all pixels, where they are; all
-layers are searched again, now that it is known what hides them; restarts search from
-nothing with other preferences; a replacement takes away the layers nearest to what is
-explained worst, and searches them again.
+The layers that are explained worst are sought anew on all pixels, where they are;
+restarts search from nothing with other preferences; a replacement takes away the layers
+nearest to what is explained worst, and searches them again; all layers are searched
+again, now that it is known what hides them.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,6 +41,7 @@ WORST = 3  # layers that are sought anew where they are
 NEAR = 5  # pixels squared in which an error is blamed on a layer
 HIDDEN = 0.15  # share of its area that a layer shows when it is known what hides it
 PROMISING = 1.05  # times the coarse objective that a draft may have to be finished
+MUCH = 2.0  # times as poor as poor images are those for which costly moves are made
 
 
 class Proposal(NamedTuple):
@@ -67,33 +68,40 @@ def moves(searcher: Searcher) -> Iterator[Attempt]:
         return
     if searcher.filters is not None:
         for rank in range(1, 1 + FIRSTS * searcher.search.restarts):
-            factor = 1.0 if rank <= searcher.search.restarts else 2.0
+            factor = 1.0 if rank <= searcher.search.restarts else MUCH
             yield Attempt(_other_first(searcher, searcher.filters, rank), factor)
     if posed is None:
         return
-    yield from map(Attempt, _restarts(posed, searcher))
+    yield from _restarts(posed, searcher)
     cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
     for turn in range(searcher.search.replacements):
         way = (posed, cautious, small)[turn % 3]
         yield Attempt(_replacement(way, turn // 2))
 
 
-def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Move]:
+def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Attempt]:
     spec, search, sprites = searcher.spec, posed.search, searcher.sprites
     hidden = preferring(posed, visible=min(HIDDEN, search.visible))
     if spec.has_picture:
-        yield from [_again(posed)][: search.restarts]
+        yield from [Attempt(_again(posed))][: search.restarts]
         return
     fine = make_pose_searcher(
         spec, hidden.search, posed.penalty, sprites, posed.last_scale, step=1
     )
-    cautious = preferring(posed, visible=CLOSER)
-    others = cautious, small_only(posed, searcher), small_only(cautious, searcher)
-    for turn in range(search.restarts):
-        if turn < 3:
-            yield _again(hidden) if turn == 1 else _refit(fine)
-        else:
-            yield _restart(others[turn % 3])
+    cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
+    first = (
+        [Attempt(_refit(fine))],
+        [
+            Attempt(_restart(small if spec.has_scale else cautious), MUCH),
+            Attempt(_replacement(posed, 0), MUCH),
+        ],
+        [Attempt(_again(hidden))],
+    )
+    for attempts in first[: search.restarts]:
+        yield from attempts
+    others = cautious, small, small_only(cautious, searcher)
+    for turn in range(len(first), search.restarts):
+        yield Attempt(_restart(others[turn % 3]))
 
 
 def preferring(posed: PoseSearcher, visible: float) -> PoseSearcher:
