@@ -216,9 +216,9 @@ class SpriteClustering(
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type, and floats in [0, 1] are taken as they are, if they span at least a
-    sixteenth of that; anything else is brought to [0, 1] by the smallest and the
-    largest value of the images in `fit`. Sprites, distances and reconstructions are in
+    their type, and floats in [0, 1] are taken as they are, if they span at least
+    half of that; anything else is brought to [0, 1] by the smallest and the largest
+    value of the images in `fit`. Sprites, distances and reconstructions are in
     the units of X again; `transformation_params_` act on scaled images.
 
     **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
@@ -723,11 +723,14 @@ class SpriteClustering(
                 f"increase it, or choose earlier dates than {self.curriculum!r}."
             )
         if not fitted.converged and not progress.was_stopped:
-            name, n_epochs = type(self).__name__, fitted.n_epochs
-            what = f"loss settled within tol={self.tol}; increase max_epochs or tol."
+            what = (
+                f"the last stage has had its share of max_epochs={self.max_epochs} "
+                f"before its loss settled within tol={self.tol}; increase one of them."
+            )
             if fitted.spec.is_kmeans:
-                what = "centers settled; increase max_epochs."
-            warn(f"{name} stopped after {n_epochs} epochs, before its {what}")
+                what = "centers have not settled; increase max_epochs."
+            name = type(self).__name__
+            warn(f"{name} stopped after {fitted.n_epochs} epochs: {what}")
         n_used = int((found["counts_"] > 0).sum())
         if n_used == fitted.spec.n_sprites:
             return

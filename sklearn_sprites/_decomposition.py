@@ -211,6 +211,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         A column each for ``"loss"``, of the last round; ``"objective"``, squared error
         and penalties of all images, per value; ``"n_iter"``; ``"diverged"``;
         ``"n_used"``, sprites that are shown; ``"n_objects"``, the mean per image.
+    resolved_params_ : dict of str to object
+        `transformations`, `color`, `background` and `sprite_size` as they were taken,
+        where they are ``"auto"``, too.
     image_shape_ : tuple of int
         (H, W, C) of the images.
     n_features_in_ : int
@@ -226,9 +229,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     Notes
     -----
     **Units.** 8-bit and 16-bit unsigned integers are divided by the largest value of
-    their type, and floats in [0, 1] are taken as they are, if they span at least a
-    sixteenth of that; anything else is brought to [0, 1] by the smallest and the
-    largest value of the images in `fit`. Black is the value that becomes 0.
+    their type, and floats in [0, 1] are taken as they are, if they span at least
+    half of that; anything else is brought to [0, 1] by the smallest and the largest
+    value of the images in `fit`. Black is the value that becomes 0.
 
     **Maps.** `predict` gives maps, not labels of images, so to scikit-learn this is a
     transformer and no clusterer. In `predict`, 0 is the background and l + 1 the l-th

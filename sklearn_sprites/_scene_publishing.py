@@ -238,10 +238,21 @@ def model_attributes(
         "_search": search,
         "_scaling": (job.scaling.offset, job.scaling.scale),
         "image_shape_": job.images.shape,
+        "resolved_params_": resolved(fitted.spec),
         "sprites_": sprites_to_user(fitted, job.scaling, order),
         "backgrounds_": job.scaling.to_user(channels_last(fitted.backgrounds)),
         "n_iter_": max(1, fitted.n_rounds),
         "loss_curve_": np.asarray(fitted.loss_curve, dtype=np.float64),
+    }
+
+
+def resolved(spec: SceneSpec) -> dict[str, Any]:
+    """Parameters that may be `"auto"`, as they were taken."""
+    return {
+        "transformations": spec.transformations,
+        "color": spec.color,
+        "background": spec.background_color,
+        "sprite_size": (spec.sprite_height, spec.sprite_width),
     }
 
 

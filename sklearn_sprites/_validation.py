@@ -40,7 +40,7 @@ __all__ = [
 Shape = tuple[int, int, int]  # (H, W, C)
 
 MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
-SMALLEST_RANGE = 2.0**-4  # share of a usual range; values that span less are scaled
+SMALLEST_RANGE = 0.5  # share of a usual range; values that span less are scaled
 FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
 NAMES = ("transformations", "background_transformations")  # tuples of names
@@ -58,7 +58,10 @@ class Scaling:
 
     @classmethod
     def of(cls, flat: NDArray, owner: str) -> "Scaling":
-        """By dtype, or as it is in [0, 1], if that is filled; else by the range."""
+        """By dtype, or as it is in [0, 1]; by the range where half of that is empty.
+
+        Fits of images of little contrast would be poor.
+        """
         low, high = float(flat.min()), float(flat.max())
         is_fixed = flat.dtype in (np.uint8, np.uint16)
         usual = float(np.iinfo(flat.dtype).max) if is_fixed else 1.0

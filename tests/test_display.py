@@ -206,17 +206,25 @@ def test_one_axis_is_refused_with_the_parameter_to_use(kind, request):
     assert display.plot(ax=None).figure_ is not None
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_sprites.exceptions.UnitsWarning")
 @pytest.mark.parametrize("kind", [ReconstructionDisplay, DecompositionDisplay])
 @pytest.mark.parametrize("n_images", [1, 4, 6, 12, 20])
 def test_images_are_chosen_evenly_over_the_set(kind, n_images, request):
     model = request.getfixturevalue(KINDS[kind])
     X = small_bytes(model)
-    X[:] = np.arange(12).reshape(12, *[1] * (X.ndim - 1))  # each its number
+    X[:] = 23 * np.arange(12).reshape(12, *[1] * (X.ndim - 1))  # each its number
     display = kind.from_estimator(model, X, n_images=n_images)
     parts = display.rows if kind is ReconstructionDisplay else display.columns
-    chosen = [round(255 * np.max(each)) for each in parts["image"]]
+    chosen = [round(255 * np.max(each) / 23) for each in parts["image"]]
     size = 12 / min(n_images, 12)
     assert [int(k // size) for k in chosen] == list(range(min(n_images, 12)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_of_few_levels_are_shown_in_full_contrast(dtype, opaque):
+    levels = DIGITS.astype(dtype)  # up to 16
+    display = ReconstructionDisplay.from_estimator(opaque, levels)
+    assert (np.min(display.rows["image"]), np.max(display.rows["image"])) == (0, 1)
 
 
 def rows_of(axis):

@@ -36,6 +36,32 @@ def flags():
     return sprites
 
 
+def make_discs(n=160, side=32, seed=0):
+    """Antialiased discs and squares on white, each of one color."""
+    draws = np.random.default_rng(seed)
+    colors = np.array([(230, 60, 60), (60, 200, 80), (70, 90, 230)]) / 255
+    y, x = np.mgrid[:side, :side]
+    images = np.ones((n, side, side, 3))
+    for image in images:
+        for half in (0, 1):  # one in each half, so that they stand alone
+            row, column = draws.uniform(6, 26), draws.uniform(6, 10) + 16 * half
+            far = np.abs(np.stack([y - row, x - column]))
+            away = far.max(0) if draws.integers(2) else np.hypot(*far)
+            alpha = (5 - away).clip(0, 1)[..., None]
+            image[:] = (1 - alpha) * image + alpha * colors[draws.integers(3)]
+    return images
+
+
+def test_edges_of_things_in_one_color_are_no_second_color():
+    model = LayeredSpriteDecomposition(2, n_layers=2, n_backgrounds=1, max_rounds=1)
+    X = make_discs()
+    for images in (X, (255 * X).round().astype(np.uint8)):
+        found = model.fit(images).resolved_params_
+        assert found["color"] == "flat"
+        assert found["background"] == "flat"
+        assert len(found["sprite_size"]) == 2
+
+
 def make_flags(ground, n=120, n_objects=3, seed=0):
     """Flags that may hide each other: images and classes."""
     draws, sprites = np.random.default_rng(seed), flags()

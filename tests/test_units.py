@@ -52,21 +52,34 @@ def test_integers_that_fill_their_type_are_divided_by_its_largest_value():
 @pytest.mark.parametrize(
     ("dtype", "low", "high", "expected"),
     [
-        (np.uint8, 10, 26, (0, 255)),
-        (np.uint8, 10, 25, (10, 15)),
-        (np.uint16, 1000, 5096, (0, 65535)),
-        (np.uint16, 1000, 5095, (1000, 4095)),
-        (np.float64, 0.5, 0.5625, (0, 1)),
-        (np.float64, 0.5, 0.5624, (0.5, 0.0624)),
+        (np.uint8, 10, 138, (0, 255)),
+        (np.uint8, 10, 137, (10, 127)),
+        (np.uint16, 1000, 33768, (0, 65535)),
+        (np.uint16, 1000, 33767, (1000, 32767)),
+        (np.float64, 0.25, 0.75, (0, 1)),
+        (np.float64, 0.25, 0.749, (0.25, 0.499)),
         (np.float64, -0.25, 0.75, (-0.25, 1)),
         (np.int64, 0, 255, (0, 255)),
     ],
 )
-def test_usual_units_stay_if_values_span_a_sixteenth_of_them(
-    dtype, low, high, expected
-):
+def test_usual_units_stay_if_values_span_half_of_them(dtype, low, high, expected):
     scaling = Scaling.of(np.array([[low, high]], dtype), "SpriteClustering")
     assert (scaling.offset, scaling.scale) == pytest.approx(expected)
+
+
+@few_epochs
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+def test_images_of_little_contrast_are_clustered_like_others(dtype):
+    shapes = np.zeros((2, 12, 12))
+    shapes[0, 2:10, 3:5] = shapes[1, 4:6, 2:10] = 1
+    X = shapes[np.arange(40) % 2] * np.linspace(0.5, 1, 40)[:, None, None]
+    levels = (16 * X).astype(int)  # the same numbers in all types
+    usual = SpriteClustering(2, max_epochs=3, random_state=0).fit(levels)
+    hazy = np.asarray(levels / 64 + 0.3 if dtype == np.float64 else levels + 90, dtype)
+    found = SpriteClustering(2, max_epochs=3, random_state=0).fit(hazy)
+    np.testing.assert_array_equal(found.labels_, usual.labels_)
+    scale = 64 if dtype == np.float64 else 1
+    assert found.inertia_ * scale**2 == pytest.approx(usual.inertia_, rel=1e-3)
 
 
 @few_rounds

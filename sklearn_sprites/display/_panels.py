@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_sprites._validation import check_images
+from sklearn_sprites._validation import Scaling, check_images
 
 CHECKERS = (0.75, 0.9)  # behind transparent sprites
 PANEL_INCHES = 0.62  # side of one picture
@@ -89,14 +89,8 @@ def spread(n_images: int, n_all: int) -> NDArray:
 
 def unit_scale(images: NDArray) -> Any:
     """How to bring values in the user's units to [0, 1], as the images span it."""
-    if images.dtype.kind in "u":
-        low, high = 0.0, float(np.iinfo(images.dtype).max)
-    else:
-        low, high = float(images.min()), float(images.max())
-        if 0 <= low and high <= 1:
-            low, high = 0.0, 1.0
-    span = (high - low) or 1.0
-    return lambda values: ((np.asarray(values, np.float64) - low) / span).clip(0, 1)
+    scaling = Scaling.of(images, "a display")
+    return lambda values: scaling.to_model(np.asarray(values)).clip(0, 1)
 
 
 def checkers(height: int, width: int, shades: tuple[float, float]) -> NDArray:

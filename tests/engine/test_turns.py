@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.ndimage import rotate
 from sklearn.datasets import load_digits
 
 from sklearn_sprites import SpriteClustering
+from sklearn_sprites._engine.modules.polar import as_parameters, told_count
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import ModelSpec
@@ -131,25 +132,75 @@ def test_turns_are_only_looked_for_where_things_are_turned(is_turned):
     assert lesson.is_turned == is_turned
 
 
+@given(
+    st.floats(-3, 3),
+    st.floats(-3, 3),
+    st.floats(-1, 1),
+    st.floats(-1, 1),
+    st.floats(0, 2),
+)
+def test_the_length_of_a_direction_is_no_size(right, up, x, y, size):
+    assume(math.hypot(1 + right, up) > 0.01)
+    told = torch.tensor([right, up, x, y, size], dtype=torch.float64)
+    a, b, *shift = as_parameters("similarity", told).tolist()
+    assert math.hypot(1 + a, b) == pytest.approx(math.exp(size))
+    angle = math.atan2(up, 1 + right)
+    assert [1 + a, b] == pytest.approx(
+        [math.exp(size) * math.cos(angle), math.exp(size) * math.sin(angle)]
+    )
+    assert shift == [x, y]
+
+
+def test_heads_that_tell_zeros_tell_the_identity_and_no_direction_is_no_nan():
+    zeros = torch.zeros(2, told_count("similarity", 1))
+    assert zeros.shape[1] == 5
+    assert torch.equal(as_parameters("similarity", zeros), torch.zeros(2, 4))
+    nowhere = torch.tensor([[-1.0, 0.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    found = as_parameters("similarity", nowhere)
+    found.sum().backward()
+    assert found.isfinite().all()
+    assert nowhere.grad.isfinite().all()
+    others = torch.ones(2, told_count("affine", 3))
+    assert as_parameters("affine", others) is others
+
+
 @few_epochs
 @pytest.mark.parametrize("names", [("rotation",), ("color", "similarity")])
 def test_kinds_of_things_are_found_in_any_turn(names):
+    X, y = turned_things(150)
+    found = SpriteClustering(3, transformations=names, max_epochs=12, random_state=0)
+    assert_kinds(found.fit(X).labels_, y)
+
+
+def test_a_clear_outline_does_not_stop_turns():
+    """Wrong sizes cost most here, so that inexact turns must not change the size."""
+    X, y = turned_things(150)
+    rows = np.arange(SIZE) - (SIZE - 1) / 2
+    coin = np.hypot(*np.meshgrid(rows, rows)) < SIZE / 2 - 1
+    X = np.where(coin, 1 - 0.7 * X, 0.2)
+    found = SpriteClustering(3, transformations=("similarity",), random_state=0)
+    assert_kinds(found.fit(X).labels_, y)
+
+
+def turned_things(n):
+    """Images (n, SIZE, SIZE) of three shapes in any turn, and which."""
     random = np.random.default_rng(0)
     shapes = np.zeros((3, SIZE, SIZE))
     shapes[0, 5:19, 10:14] = shapes[0, 5:9, 10:18] = 1  # a hook
     shapes[1, 6:18, 6:18] = 1
     shapes[1, 9:18, 9:18] = 0  # a corner
     shapes[2, 4:20, 11:14] = shapes[2, 10:13, 5:12] = 1  # a branch
-    y = np.arange(150) % 3
+    y = np.arange(n) % 3
     turns = random.uniform(0, 360, len(y))
     X = [
         rotate(shapes[k], turn, reshape=False, order=1).clip(0, 1)
         for k, turn in zip(y, turns, strict=True)
     ]
-    model = SpriteClustering(
-        3, transformations=names, max_epochs=12, random_state=0
-    ).fit(np.stack(X))
+    return np.stack(X), y
+
+
+def assert_kinds(labels, y):
     table = np.zeros((3, 3))
-    np.add.at(table, (y, model.labels_), 1)
+    np.add.at(table, (y, labels), 1)
     assert table.max(0).sum() > 0.95 * len(y)
     assert (table.max(0) > 0).all()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.modules.heads import GroupedHead
+from sklearn_sprites._engine.modules.polar import as_parameters, told_count
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.color import (
     apply_color,
@@ -15,7 +16,7 @@ from sklearn_sprites._engine.ops.color import (
 )
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
-from sklearn_sprites._engine.spec import COLORS, ModelSpec, parameter_count
+from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Drawn(NamedTuple):
 def color_of(names: tuple[str, ...]) -> str | None:
     """The color transformation among `names`, if any."""
     return next((name for name in names if name in COLORS), None)
+
+
+def _told(head: nn.Module, name: str, features: Tensor) -> Tensor:
+    # NaN would crash the sampler; that weights are NaN shows in the loss
+    return as_parameters(name, head(features)).nan_to_num()
 
 
 class ClusteringModel(nn.Module):
@@ -96,7 +102,7 @@ class ClusteringModel(nn.Module):
                 name: GroupedHead(
                     features,
                     groups,
-                    parameter_count(name, self.spec.channels),
+                    told_count(name, self.spec.channels),
                     generator,
                 )
                 for name in names
@@ -131,10 +137,9 @@ class ClusteringModel(nn.Module):
         if not wanted and not behind:
             return {}, {}
         features = self.encoder(images)
-        # NaN would crash the sampler; that weights are NaN shows in the loss
         return (
-            {n: self.heads[n](features).nan_to_num() for n in wanted},
-            {n: self.background_heads[n](features).nan_to_num() for n in behind},
+            {n: _told(self.heads[n], n, features) for n in wanted},
+            {n: _told(self.background_heads[n], n, features) for n in behind},
         )
 
     def draw(

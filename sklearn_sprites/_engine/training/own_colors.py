@@ -41,8 +41,18 @@ def recur_in_colors(images: NDArray, spec: SceneSpec) -> bool:
 
 
 def beyond_tints(windows: Windows) -> Tensor:
-    """Share of the squares of each object that one gray picture in a tint leaves."""
-    inside = (windows.image * windows.mask[:, None]).flatten(2)  # (n, C, P)
+    """Share of the squares of each object that one gray picture in a tint leaves.
+
+    A gray picture of light, or of opacity: at the edges of things in one color there
+    is some of the ground, and they differ from it in one direction.
+    """
+    seen = (windows.image, windows.image - windows.ground)
+    return torch.minimum(*(_off_one_line(each, windows.mask) for each in seen))
+
+
+def _off_one_line(image: Tensor, mask: Tensor) -> Tensor:
+    """Share of the squares (n,) that colors off one line through black have."""
+    inside = (image * mask[:, None]).flatten(2)  # (n, C, P)
     squares = torch.linalg.eigvalsh(inside @ inside.transpose(1, 2)).clamp_min(0)
     return 1 - squares[:, -1] / squares.sum(1).clamp_min(1e-9)
 
