@@ -76,8 +76,8 @@ class Search:
         Share of its area that a candidate must show.
     restarts : int or None, default=None
         Further searches of images that stay poor: the layers that are explained worst
-        anew on all pixels; then, where an image is twice as poor, small layers from
-        nothing and the two layers nearest to what is explained worst; then all layers,
+        anew on all pixels; then, where an image is three times as poor, small layers
+        from nothing and the two layers nearest to what is explained worst; then all layers,
         largely hidden ones among them; then all from nothing with other preferences.
         Where sprites are only shifted on black, five times as many, each beginning with
         another sprite, most of them only for images that are twice as poor; of the

@@ -41,7 +41,8 @@ WORST = 3  # layers that are sought anew where they are
 NEAR = 5  # pixels squared in which an error is blamed on a layer
 HIDDEN = 0.15  # share of its area that a layer shows when it is known what hides it
 PROMISING = 1.05  # times the coarse objective that a draft may have to be finished
-MUCH = 2.0  # times as poor as poor images are those for which costly moves are made
+MUCH = 3.0  # times as poor as poor images are those for which costly moves are made
+TWICE = 2.0  # the same for most first sprites, where sprites are only shifted
 
 
 class Proposal(NamedTuple):
@@ -68,7 +69,7 @@ def moves(searcher: Searcher) -> Iterator[Attempt]:
         return
     if searcher.filters is not None:
         for rank in range(1, 1 + FIRSTS * searcher.search.restarts):
-            factor = 1.0 if rank <= searcher.search.restarts else MUCH
+            factor = 1.0 if rank <= searcher.search.restarts else TWICE
             yield Attempt(_other_first(searcher, searcher.filters, rank), factor)
     if posed is None:
         return
