@@ -77,13 +77,12 @@ class Search:
     restarts : int or None, default=None
         Further searches of images that stay poor: the layers that are explained worst
         anew on all pixels; then, where an image is three times as poor, small layers
-        from nothing and the two layers nearest to what is explained worst; then all layers,
-        largely hidden ones among them; then all from nothing with other preferences.
-        Where sprites are only shifted on black, five times as many, each beginning with
-        another sprite, most of them only for images that are twice as poor; of the
-        other parameters only `sweeps` and `poor` count there. Over pictures there is
-        one at most.
-        ``None``: 3, and 0 over pictures.
+        from nothing and the two layers nearest to what is explained worst; then all
+        layers, largely hidden ones among them; then all from nothing with other
+        preferences. Where sprites are only shifted on black, five times as many, each
+        beginning with another sprite, most of them only for images that are twice as
+        poor; of the other parameters only `sweeps` and `poor` count there. Over
+        pictures there is one at most. ``None``: 3, and 0 over pictures.
     replacements : int, default=0
         Attempts to replace two layers at once in images that stay poor; none over
         pictures.
