@@ -287,7 +287,7 @@ def test_i18_booleans(pictures):
 
 
 def test_i18_bytes_are_scaled_by_their_dtype_and_come_back_in_their_units(pictures):
-    X = np.rint(pictures * 100).astype(np.uint8)
+    X = np.rint(pictures * 200).astype(np.uint8)
     model = make_model(**KMEANS).fit(X)
     assert model._scaling == (0.0, 255.0)
     for k in range(3):

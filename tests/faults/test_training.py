@@ -105,7 +105,7 @@ def test_r3_a_loss_that_explodes_leaves_what_was_there_before(pictures, learning
 def test_r4_too_few_steps_of_k_means_are_told():
     images = np.random.default_rng(0).random((200, 8, 8))
     model = make_model(transformations=(), n_clusters=20, max_epochs=1)
-    with pytest.warns(ConvergenceWarning, match="its centers settled; increase max"):
+    with pytest.warns(ConvergenceWarning, match="centers have not settled; increase"):
         model.fit(images)
 
 
