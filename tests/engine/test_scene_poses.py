@@ -18,7 +18,7 @@ from sklearn_sprites._engine.search.layers import (
     planes_of,
     settle,
 )
-from sklearn_sprites._engine.search.moves import worst_layers
+from sklearn_sprites._engine.search.moves import MUCH, moves, worst_layers
 from sklearn_sprites._engine.search.peaks import Candidates, Scene, find_peaks
 from sklearn_sprites._engine.search.polish import (
     contrasts,
@@ -339,6 +339,24 @@ def test_a_layer_of_the_wrong_sprite_is_sought_anew_where_it_is(sprite):
     found = improved(images, found, searcher, 2)
     assert found.layers.sprite.tolist() == [[0, 1]] * 2
     assert (found.picture.error < 0.05 * before).all()
+
+
+@pytest.mark.parametrize(
+    ("restarts", "replacements", "factors"),
+    [
+        (0, 0, []),
+        (1, 0, [1]),
+        (2, 0, [1, MUCH, MUCH]),
+        (3, 0, [1, MUCH, MUCH, 1]),
+        (5, 2, [1, MUCH, MUCH, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_costly_moves_are_for_images_far_from_explained(
+    restarts, replacements, factors
+):
+    search = SearchPlan(restarts=restarts, replacements=replacements)
+    searcher = make_searcher(SPEC, search, 0.3, smooth_sprites(torch.float32))
+    assert [attempt.factor for attempt in moves(searcher)] == factors
 
 
 def test_the_worst_layer_is_the_one_near_what_is_left():

@@ -73,23 +73,27 @@ def moves(searcher: Searcher) -> Iterator[Attempt]:
             yield Attempt(_other_first(searcher, searcher.filters, rank), factor)
     if posed is None:
         return
-    yield from _restarts(posed, searcher)
+    if searcher.spec.has_picture:  # shading looks like layers that are poor
+        yield from [Attempt(_again(posed))][: searcher.search.restarts]
+        return
     cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
+    yield from _restarts(posed, cautious, small, searcher)
     for turn in range(searcher.search.replacements):
         way = (posed, cautious, small)[turn % 3]
         yield Attempt(_replacement(way, turn // 2))
 
 
-def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Attempt]:
+def _restarts(
+    posed: PoseSearcher,
+    cautious: PoseSearcher,
+    small: PoseSearcher,
+    searcher: Searcher,
+) -> Iterator[Attempt]:
     spec, search, sprites = searcher.spec, posed.search, searcher.sprites
     hidden = preferring(posed, visible=min(HIDDEN, search.visible))
-    if spec.has_picture:
-        yield from [Attempt(_again(posed))][: search.restarts]
-        return
     fine = make_pose_searcher(
         spec, hidden.search, posed.penalty, sprites, posed.last_scale, step=1
     )
-    cautious, small = preferring(posed, visible=CLOSER), small_only(posed, searcher)
     first = (
         [Attempt(_refit(fine))],
         [
@@ -100,9 +104,10 @@ def _restarts(posed: PoseSearcher, searcher: Searcher) -> Iterator[Attempt]:
     )
     for attempts in first[: search.restarts]:
         yield from attempts
-    others = cautious, small, small_only(cautious, searcher)
-    for turn in range(len(first), search.restarts):
-        yield Attempt(_restart(others[turn % 3]))
+    if search.restarts > len(first):
+        others = cautious, small, small_only(cautious, searcher)
+        for turn in range(search.restarts - len(first)):
+            yield Attempt(_restart(others[turn % 3]))
 
 
 def preferring(posed: PoseSearcher, visible: float) -> PoseSearcher:

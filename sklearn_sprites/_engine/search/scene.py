@@ -1,7 +1,6 @@
 """The layers of whole images, in the way that their poses ask for."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -65,8 +64,6 @@ def make_searcher(
         return Searcher(spec, search, penalty, sprites, filters, None, None, None)
     if spec.has_own_colors:
         return Searcher(spec, search, penalty, sprites, None, None, None, None)
-    if spec.has_picture:
-        search = replace(search, replacements=0)  # shading looks like a poor layer
     posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)
     fine = make_slopes(sprites, spec, search, 1)
     window = around_masks(fine, spec)
