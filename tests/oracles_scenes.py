@@ -1,9 +1,11 @@
 """Slow, obviously right twins of what scenes are made and found with."""
 
+import math
 from itertools import permutations, product
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 def correlation(image, sprite):
@@ -240,3 +242,18 @@ def painted_change(image, front, free, behind, planes):
                 after = (image - front - free * now).square().sum()
                 found[index, i, j] = after - before
     return found
+
+
+def mask_cost(alpha, weight, mask, there, unexplained=0.03, faint=0.05):
+    """Least cost of a mask (h, w) in poses (P, h, w, 2) for a window, and which pose.
+
+    Every pose drawn by itself; the cost is the logarithm of the share that is left.
+    """
+    energy = float((weight * alpha**2).sum()) + faint
+    costs = []
+    for where in there:
+        drawn = F.grid_sample(mask[None, None], where[None], align_corners=False)[0, 0]
+        left = float((weight * (drawn - alpha) ** 2).sum())
+        costs.append(math.log(left / energy + unexplained))
+    best = min(range(len(costs)), key=costs.__getitem__)
+    return costs[best], best

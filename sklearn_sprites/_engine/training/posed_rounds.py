@@ -15,6 +15,7 @@ from sklearn_sprites._engine.search.sprites import published, with_alpha
 from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
+from sklearn_sprites._engine.training.mask_swaps import swapped, windows_of
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
 from sklearn_sprites._engine.training.scene_evidence import (
     frame_points,
@@ -34,6 +35,9 @@ CONTRASTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # of edges, tried in every round
 EXAMPLES = 64  # images on which they are tried
 WINDOWS = 500  # from which first sprites are made, at most
 CLEAREST = 0.7  # share of the windows that are used
+SETTLING = 1  # rounds before masks are put elsewhere
+ATTEMPTS, IN_VAIN = 6, 2  # to put them elsewhere: at most, and without success
+AFTERWARDS = 0.1  # of what was seen of the masks that stay, once others are elsewhere
 
 
 class PosedLearner(AbstractLearner):
@@ -45,6 +49,7 @@ class PosedLearner(AbstractLearner):
         self.masks = torch.zeros(0)
         self.contrast = 1.0
         self.sums = torch.zeros(0)
+        self.turn = self.in_vain = 0
 
     def begin(self, images: Tensor) -> None:
         """k-means of the windows that discs find."""
@@ -78,18 +83,27 @@ class PosedLearner(AbstractLearner):
             errors.append(sum(float(found.picture.error.sum()) for _, found in layers))
         return starts[min(range(len(starts)), key=errors.__getitem__)]
 
+    @property
+    def moves_masks(self) -> bool:
+        """Whether masks may be put elsewhere in this round."""
+        is_time = SETTLING < self.turn <= SETTLING + ATTEMPTS
+        return is_time and self.in_vain < IN_VAIN
+
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve the masks."""
+        self.turn += 1
         quick = replace(self.settings.search, restarts=0, replacements=0)
         searcher = make_searcher(self.spec, quick, self.penalty, self.sprites())
         sides = (self.spec.sprite_height, self.spec.sprite_width)
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
+        windows: list[Tensor] = []
         bends = Bends(self.spec, images)
         for x, found in layers_found(images, searcher, BATCH):
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
             clear = found.picture.error / image_of(x, self.spec)[0].numel() < CLEAR
-            taught = (found.saves > TRUSTED * self.penalty) & clear[:, None]
+            pays = found.saves > TRUSTED * self.penalty
+            taught = pays & clear[:, None]
             weight = (found.layers.on * taught).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
             bends.add(found.layers, found.layers.on * taught)
@@ -97,12 +111,25 @@ class PosedLearner(AbstractLearner):
             error += float(found.picture.error.double().sum())
             if len(examples) * BATCH < EXAMPLES:
                 examples.append((x, found.layers))
+            if self.moves_masks:
+                windows.append(seen[pays & (found.layers.on > 0)])
         self.sums = sums
         prior = PRIOR * self.masks.clamp(0, 1)
         mask = (sums[:, 0] + prior) / (sums[:, 1] + PRIOR)
         self.masks = gauged(mask.clamp(0, 1), self.spec, bends.mean())
+        if windows:
+            self._swap(torch.cat(windows))
         self.contrast = steepness(self.masks, examples, self.spec)
         return error / image_of(images, self.spec).numel()
+
+    def _swap(self, evidence: Tensor) -> None:
+        """Put masks that are hardly missed where others explain little."""
+        masks, new = swapped(self.masks, windows_of(evidence), self.spec)
+        self.in_vain += not new
+        if new:
+            self.masks = gauged(masks, self.spec)
+            self.sums = AFTERWARDS * self.sums
+            self.sums[new] = 0
 
     def sprites(self) -> Sprites:
         """The masks with their edges."""

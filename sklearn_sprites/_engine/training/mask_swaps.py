@@ -1,0 +1,169 @@
+"""Masks put elsewhere: what no mask explains, for the one that is missed least.
+
+Every layer that search found is a window on what is really there, in the frame of its
+pose. A window that no mask explains is tried as one more mask: if all windows together
+gain more by it than the mask that is missed least is worth, there are two kinds of
+things where there was one mask, or one where there were two. Windows count by
+logarithms of errors, as in :mod:`.shaded_kmeans`.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.splits import removal_costs
+
+MOST = 400  # windows that decide
+TRIED = 24  # of these, among the worst explained half, as masks
+STEPS = 3  # of a mask that was tried best, towards the mean of its windows
+LEAST = 0.01  # by which a new mask must gain more than another is missed, in the mean
+WORTH = 5e-3  # by which the mean cost must really fall
+UNEXPLAINED = 0.03  # share of a window's energy that any mask may leave
+FAINT = 0.05  # squared error of a window that is nothing
+OPEN = 1e-2  # evidence in a pixel below which it says little
+RIDGE = 1e-3
+COARSE = 16  # pixels of a side from which masks are compared in pairs of pixels
+
+
+class Windows(NamedTuple):
+    """Opacities (n, h, w) that images ask for, and what they count, (n, h, w)."""
+
+    alpha: Tensor
+    weight: Tensor
+
+    @property
+    def energy(self) -> Tensor:
+        """What a window would leave without any mask, (n,)."""
+        return (self.weight * self.alpha.square()).sum((1, 2)) + FAINT
+
+    def take(self, index: Tensor) -> "Windows":
+        """Some of the windows."""
+        return Windows(self.alpha[index], self.weight[index])
+
+
+class Match(NamedTuple):
+    """Costs (n, K) of masks in their best poses, and the indices of these poses."""
+
+    cost: Tensor
+    pose: Tensor
+
+    def beside(self, other: "Match") -> "Match":
+        """With more masks."""
+        pairs = zip(self, other, strict=True)
+        return Match(*(torch.cat(pair, 1) for pair in pairs))
+
+    def take(self, masks: list[int]) -> "Match":
+        """With some of the masks."""
+        return Match(self.cost[:, masks], self.pose[:, masks])
+
+
+def windows_of(evidence: Tensor) -> Windows:
+    """What evidence (n, 2, h, w) of masks says, see `scene_evidence.mask_evidence`."""
+    evidence = evidence[:: -(-len(evidence) // MOST)] if len(evidence) else evidence
+    top, bottom = evidence.unbind(1)
+    return Windows((top / (bottom + OPEN)).clamp(0, 1), bottom)
+
+
+def swapped(
+    masks: Tensor, windows: Windows, spec: SceneSpec
+) -> tuple[Tensor, list[int]]:
+    """Masks (K, h, w) after swaps, as many as help, and which of them are new."""
+    new: list[int] = []
+    if len(masks) < 2 or not len(windows.alpha):
+        return masks, new
+    there, back = pose_grids(spec, masks)
+    found = matched(windows, masks, there)
+    for _ in range(len(masks)):
+        more, tried = _one_more(masks, found, windows, there, back)
+        best = found.cost.amin(1)
+        gain = float((best - tried.cost[:, -1]).clamp_min(0).sum())
+        missed = float(removal_costs(found.cost).min())
+        if gain - missed < LEAST * len(best):
+            break
+        worth = removal_costs(tried.cost)
+        leaving = int(worth[:-1].argmin())
+        kept = [k if k != leaving else len(masks) for k in range(len(masks))]
+        changed = averaged(windows, more[kept], tried.take(kept), back)
+        after = matched(windows, changed, there)
+        if float(best.mean() - after.cost.amin(1).mean()) < WORTH:
+            break
+        masks, found, new = changed, after, [*new, leaving]
+    return masks, sorted(set(new))
+
+
+def _one_more(
+    masks: Tensor, found: Match, windows: Windows, there: Tensor, back: Tensor
+) -> tuple[Tensor, Match]:
+    """Masks and the best window among some that are explained badly."""
+    best = found.cost.amin(1)
+    worst = best.argsort(descending=True, stable=True)[: (len(best) + 1) // 2]
+    worst = worst[:: -(-len(worst) // TRIED)]
+    tried = matched(windows, windows.alpha[worst], there)
+    gains = (best[:, None] - tried.cost).clamp_min(0).sum(0)
+    chosen = int(gains.argmax())
+    more = torch.cat([masks, windows.alpha[worst[chosen], None]])
+    both = found.beside(tried.take([chosen]))
+    last = len(masks)
+    for _ in range(STEPS):
+        more = averaged(windows, more, both, back, only=last)
+        again = matched(windows, more[last:], there)
+        both = both.take(list(range(last))).beside(again)
+    return more, both
+
+
+def matched(windows: Windows, masks: Tensor, there: Tensor) -> Match:
+    """Compare masks (K, h, w) in all poses (P, h, w, 2) with windows."""
+    energy = windows.energy
+    if _has_pairs(masks):
+        weight = _paired(windows.weight)
+        alpha = _paired(windows.alpha * windows.weight) / weight.clamp_min(1e-9)
+        windows, masks = Windows(alpha, 4 * weight), _paired(masks)
+        there = F.avg_pool2d(there.movedim(3, 1), 2).movedim(1, 3)
+    weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
+    both = weight * alpha
+    without = (both * alpha).sum(1, keepdim=True)
+    costs, poses = [], []
+    for mask in masks:
+        every = mask.expand(len(there), 1, -1, -1)
+        drawn = F.grid_sample(every, there, align_corners=False).flatten(1)
+        left = without - 2 * both @ drawn.T + weight @ drawn.square().T
+        least, pose = left.min(1)
+        costs.append((least.clamp_min(0) / energy + UNEXPLAINED).log())
+        poses.append(pose)
+    return Match(torch.stack(costs, 1), torch.stack(poses, 1))
+
+
+def _has_pairs(masks: Tensor) -> bool:
+    sides = masks.shape[1:]
+    return min(sides) >= COARSE and not any(side % 2 for side in sides)
+
+
+def _paired(maps: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels of maps (n, h, w)."""
+    return F.avg_pool2d(maps[:, None], 2)[:, 0]
+
+
+def averaged(
+    windows: Windows, masks: Tensor, found: Match, back: Tensor, only: int | None = None
+) -> Tensor:
+    """Masks of least squares over the windows that each explains best.
+
+    All of them, or `only` one. Windows are turned back by poses (P, h, w, 2).
+    """
+    maps = torch.stack([windows.alpha * windows.weight, windows.weight], 1)
+    maps = maps / windows.energy[:, None, None, None]
+    new, owner = masks.clone(), found.cost.argmin(1)
+    for k in range(len(masks)) if only is None else (only,):
+        mine = (owner == k).nonzero()[:, 0]
+        if not len(mine):
+            continue
+        turned = back[found.pose[mine, k]]
+        seen = F.grid_sample(maps[mine], turned, align_corners=False)
+        certain = (-found.cost[mine, k]).exp()[:, None, None, None]
+        top, bottom = (certain * seen).sum(0)
+        new[k] = ((top + RIDGE * masks[k]) / (bottom + RIDGE)).clamp(0, 1)
+    return new

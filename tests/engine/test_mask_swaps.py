@@ -1,0 +1,174 @@
+"""Masks that are put where others explain little."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_sprites._engine.scene_settings import SceneSettings
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search_settings import SearchPlan
+from sklearn_sprites._engine.training.mask_swaps import (
+    MOST,
+    Windows,
+    averaged,
+    matched,
+    swapped,
+    windows_of,
+)
+from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.rounds import fit_scenes
+from tests.oracles_scenes import mask_cost
+
+SIDE = 12
+SPEC = SceneSpec(3, 2, 1, 1, 24, 24, SIDE, SIDE, ("translation",), "flat")
+TURNED = SceneSpec(3, 2, 1, 1, 24, 24, SIDE, SIDE, ("rotation",), "flat")
+
+
+def shapes(side=SIDE):
+    """A ring, a plus and a wedge."""
+    steps = (torch.arange(side) - (side - 1) / 2) / (side / 2)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    far = (x**2 + y**2).sqrt()
+    ring = (far < 0.75) & (far > 0.4)
+    plus = ((x.abs() < 0.2) | (y.abs() < 0.2)) & (far < 0.75)
+    wedge = (y > x) & (far < 0.75)
+    return torch.stack([ring, plus, wedge]).float()
+
+
+def shown_windows(kinds, noise=0.05, seed=0, side=SIDE):
+    """Windows of these kinds with noise, all pixels alike."""
+    make = torch.Generator().manual_seed(seed)
+    alpha = shapes(side)[torch.as_tensor(kinds)]
+    alpha = alpha + noise * torch.randn(alpha.shape, generator=make)
+    return Windows(alpha.clamp(0, 1), torch.ones_like(alpha))
+
+
+@pytest.mark.parametrize("side", [SIDE, 16])  # 16 are compared in pairs of pixels
+def test_costs_are_those_of_masks_drawn_in_every_pose(side):
+    spec = SceneSpec(3, 2, 1, 1, 40, 40, side, side, ("translation",), "flat")
+    there, _ = pose_grids(spec, torch.zeros(1))
+    make = torch.Generator().manual_seed(1)
+    windows = shown_windows([0, 1, 2, 2], side=side)
+    uneven = torch.rand(windows.alpha.shape, generator=make)
+    if side == 16:  # pairs change nothing where all in a pair are alike
+        doubled = [
+            part[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2)
+            for part in (windows.alpha, uneven, shapes(side))
+        ]
+        windows, masks = Windows(*doubled[:2]), doubled[2]
+        there = there[len(there) // 2 :][:1]  # the pose that changes nothing
+    else:
+        windows, masks = windows._replace(weight=uneven), shapes()
+    found = matched(windows, masks, there)
+    for i, (alpha, weight) in enumerate(zip(*windows, strict=True)):
+        for k, mask in enumerate(masks):
+            cost, pose = mask_cost(alpha, weight, mask, there)
+            assert float(found.cost[i, k]) == pytest.approx(cost, abs=1e-4)
+            assert int(found.pose[i, k]) == pose
+
+
+@given(st.permutations([0, 1, 2]), st.integers(0, 5))
+def test_a_kind_that_no_mask_shows_gets_the_one_that_is_not_missed(kinds, seed):
+    lost, kept, twice = kinds
+    masks = torch.stack([shapes()[kept], shapes()[twice], shapes()[twice]])
+    windows = shown_windows([lost] * 15 + [kept] * 20 + [twice] * 25, seed=seed)
+    changed, new = swapped(masks, windows, SPEC)
+    assert len(new) == 1
+    assert new[0] > 0  # one of the two that were alike
+    gap = (changed[new[0]] - shapes()[lost]).abs().mean()
+    assert gap < 0.1
+    stayed = [k for k in range(3) if k not in new]
+    assert (changed[stayed] - masks[stayed]).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("spec", [SPEC, TURNED])
+def test_masks_that_explain_all_windows_stay_to_the_last_bit(spec):
+    windows = shown_windows([0, 1, 2] * 20)
+    masks, new = swapped(shapes(), windows, spec)
+    assert new == []
+    assert torch.equal(masks, shapes())
+
+
+def test_a_few_odd_windows_do_not_get_a_mask():
+    windows = shown_windows([0] * 40 + [1] * 40 + [2] * 2)
+    blurred = (shapes()[0] + shapes()[1]) / 2
+    masks = torch.stack([shapes()[0], shapes()[1], blurred])
+    _, new = swapped(masks[:2], windows, SPEC)
+    assert new == []
+
+
+def test_a_blend_of_two_kinds_becomes_one_of_them():
+    ring, plus, wedge = shapes()
+    masks = torch.stack([(ring + plus) / 2, wedge, wedge])
+    windows = shown_windows([0] * 20 + [1] * 20 + [2] * 20)
+    changed, _ = swapped(masks, windows, SPEC)
+    there, _ = pose_grids(SPEC, masks)
+    owner = matched(windows, changed, there).cost.argmin(1).view(3, 20)
+    assert (owner == owner[:, :1]).all()
+    assert len(owner[:, 0].unique()) == 3
+
+
+def test_pixels_without_weight_say_nothing():
+    windows = shown_windows([0] * 10, noise=0)
+    hidden = torch.ones_like(windows.weight)
+    hidden[:, : SIDE // 2] = 0
+    alpha = torch.where(hidden > 0, windows.alpha, 0.0)
+    there, _ = pose_grids(SPEC, alpha)
+    ring, _, wedge = shapes()
+    found = matched(Windows(alpha, hidden), torch.stack([ring, wedge]), there)
+    assert (found.cost[:, 0] < found.cost[:, 1]).all()
+
+
+def test_averages_are_weighted_means_and_masks_without_windows_stay():
+    windows = shown_windows([0] * 8, noise=0.1)
+    there, back = pose_grids(SPEC, windows.alpha)
+    masks = torch.stack([shapes()[0], torch.zeros(SIDE, SIDE)])
+    found = matched(windows, masks, there)
+    still = found._replace(pose=torch.full_like(found.pose, len(there) // 2))
+    new = averaged(windows, masks, still, back)
+    assert (new[0] - windows.alpha.mean(0)).abs().max() < 0.02
+    assert torch.equal(new[1], masks[1])
+
+
+def test_windows_are_spread_over_all_evidence():
+    evidence = torch.rand(3 * MOST, 2, 4, 4)
+    windows = windows_of(evidence)
+    assert len(windows.alpha) == MOST
+    assert torch.equal(windows.weight, evidence[::3, 1])
+    assert not len(windows_of(evidence[:0]).alpha)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_is_put_elsewhere_without_windows_or_other_masks(count):
+    windows = shown_windows([0] * 4)
+    if count:
+        masks, new = swapped(shapes()[1:2], windows, SPEC)
+    else:
+        masks, new = swapped(shapes(), windows.take(torch.arange(0)), SPEC)
+    assert new == []
+    assert len(masks) == (1 if count else 3)
+
+
+def scenes(n):
+    """Two shapes per image, moved by whole pixels, on a gray level."""
+    make = np.random.default_rng(0)
+    images = np.full((n, 1, 28, 28), 0.5, np.float32)
+    for image in images[:, 0]:
+        for half in (0, 14):
+            k, row, column = make.integers(3), make.integers(3), make.integers(17)
+            place = np.s_[half + row : half + row + SIDE, column : column + SIDE]
+            image[place] += 0.4 * shapes()[k].numpy()
+    return images
+
+
+@pytest.mark.parametrize("first", [(0, 0, 1), (2, 2, 0), (1, 1, 2)])
+def test_a_fit_that_begins_without_one_kind_finds_it(first):
+    images = scenes(60)
+    spec = SceneSpec(3, 2, 1, 1, 28, 28, SIDE, SIDE, ("translation",), "flat")
+    search = SearchPlan(sweeps=1, restarts=0, replacements=0)
+    settings = SceneSettings(search=search, max_rounds=6, images_per_round=64)
+    given = shapes()[list(first), None].repeat(1, 2, 1, 1).numpy()
+    fitted = fit_scenes(images, spec, settings, np.random.SeedSequence(0), "cpu", given)
+    assert fitted.loss < 5e-4  # two kinds in one mask leave four times as much
