@@ -30,6 +30,11 @@ from sklearn_sprites._engine.search_settings import Search, SearchPlan
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._papers import SCENES, configuration
 from sklearn_sprites._scene_checks import check_decomposition
+from sklearn_sprites._scene_choices import (
+    scene_background,
+    seen_choices,
+    taken_choices,
+)
 from sklearn_sprites._scene_description import (
     LOCALIZERS,
     check_color,
@@ -41,8 +46,6 @@ from sklearn_sprites._scene_description import (
     describe_scenes,
     given_scene_sprites,
     plain_ground,
-    scene_background,
-    scene_color,
     warm_scenes,
 )
 from sklearn_sprites._scene_publishing import (
@@ -109,7 +112,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         well as a picture does, else gain. It has no effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
-        hold the largest object.
+        hold the largest object. ``"auto"``: where layers are only moved, over a
+        background or in colors of their own, a little more than the largest object
+        that stands alone and recurs; else, or if images do not tell, half the shorter
+        side of the images over a background, and 0.7 of it on black.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
@@ -117,8 +123,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
         :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
-        similarity over a plain ground, translation and scale over pictures. Images with
-        a side below 4 pixels have only translations and no background.
+        similarity over a plain ground, translation and scale over pictures, and
+        rotation as well if long objects that are alike lie in all directions. Images
+        with a side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
         names, with :class:`Regression` or :class:`Attention` only. Beyond its border,
@@ -689,15 +696,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         continues = self.warm_start and self.__sklearn_is_fitted__()
         scaling = self._scale() if continues else Scaling.of(images.flat, owner)
         batch, params = images.batch(scaling), self.get_params(deep=False)
-        if continues and self.background == "auto":
-            background = self._scene_spec().background_color
-        else:
-            background = scene_background(params, batch)
-        if continues and self.color == "auto":
-            params["color"] = self._scene_spec().color
-        else:
-            color = scene_color(params, batch, images.shape, owner, background)
-            params["color"] = color
+        if continues:
+            params |= taken_choices(params, self._scene_spec(), images.shape)
+        background = scene_background(params, batch)
+        if not continues:
+            params |= seen_choices(params, batch, images.shape, owner, background)
         spec = describe_scenes(images.shape, params, owner, background)
         return SceneJob(
             images=images,

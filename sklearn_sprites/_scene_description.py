@@ -186,35 +186,6 @@ def check_selection(localizer: Gradient | None, spec: SceneSpec) -> None:
         )
 
 
-def scene_background(params: dict[str, Any], batch: NDArray) -> str:
-    """What backgrounds are: as the parameter says, or as images (n, C, H, W) show."""
-    from sklearn_sprites._engine.training.ground import choose_background
-
-    named, n_backgrounds = params["background"], params["n_backgrounds"]
-    if named != "auto":
-        return str(named)
-    if n_backgrounds > 1:
-        return "gain"
-    is_picture = n_backgrounds and min(batch.shape[2:]) >= SMALLEST_SIDE
-    return choose_background(batch) if is_picture else "flat"
-
-
-def scene_color(
-    params: dict[str, Any], batch: NDArray, shape: Shape, owner: str, background: str
-) -> str:
-    """The parameter, or "own" if it is "auto" and images (n, C, H, W) show just that.
-
-    Nothing else is chosen by what images show, so only what "own" can do is judged.
-    """
-    from sklearn_sprites._engine.training.own_colors import recur_in_colors
-
-    named = str(params["color"])
-    if named != "auto" or against_own_colors(params):
-        return named
-    spec = describe_scenes(shape, {**params, "color": "own"}, owner, background)
-    return "own" if recur_in_colors(batch, spec) else named
-
-
 def plain_ground(batch: NDArray) -> float | None:
     """Level of the ground of images (n, C, H, W), if it is plain and is not black.
 

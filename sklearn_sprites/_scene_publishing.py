@@ -15,6 +15,7 @@ from sklearn_sprites._engine.attention_settings import Attention
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord, Rendered
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._publishing import LARGEST, channels_last
+from sklearn_sprites._scene_choices import resolved_params
 from sklearn_sprites._scene_restarts import SceneJob, Solution
 from sklearn_sprites._scenes import POSE_NAMES, SCALES, Decomposition
 from sklearn_sprites._validation import Scaling
@@ -238,21 +239,11 @@ def model_attributes(
         "_search": search,
         "_scaling": (job.scaling.offset, job.scaling.scale),
         "image_shape_": job.images.shape,
-        "resolved_params_": resolved(fitted.spec),
+        "resolved_params_": resolved_params(fitted.spec),
         "sprites_": sprites_to_user(fitted, job.scaling, order),
         "backgrounds_": job.scaling.to_user(channels_last(fitted.backgrounds)),
         "n_iter_": max(1, fitted.n_rounds),
         "loss_curve_": np.asarray(fitted.loss_curve, dtype=np.float64),
-    }
-
-
-def resolved(spec: SceneSpec) -> dict[str, Any]:
-    """Parameters that may be `"auto"`, as they were taken."""
-    return {
-        "transformations": spec.transformations,
-        "color": spec.color,
-        "background": spec.background_color,
-        "sprite_size": (spec.sprite_height, spec.sprite_width),
     }
 
 

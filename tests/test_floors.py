@@ -47,6 +47,7 @@ FLOORS = {
     "_publishing": 5,
     "_restarts": 5,
     "_scene_checks": 5,
+    "_scene_choices": 5,
     "_scene_description": 5,
     "_scene_publishing": 5,
     "_scene_restarts": 5,

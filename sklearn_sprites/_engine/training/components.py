@@ -79,6 +79,7 @@ class Blobs(NamedTuple):
     label: Tensor
     center: Tensor  # (n, 2), x and y in pixels
     spread: Tensor  # (n, 2), mean squared distance from it
+    slant: Tensor  # (n,), mean product of these distances
     low: Tensor  # (n, 2), of the box
     high: Tensor
     area: Tensor
@@ -104,6 +105,7 @@ def blobs(label: Tensor) -> Blobs:
         names % (label[0].numel() + 1),
         center,
         along,
+        across,
         zeros.scatter_reduce(0, every, points, "amin", include_self=False) - 0.5,
         zeros.scatter_reduce(0, every, points, "amax", include_self=False) + 0.5,
         area,
@@ -111,13 +113,17 @@ def blobs(label: Tensor) -> Blobs:
     )
 
 
+def inside(found: Blobs, height: int, width: int) -> Tensor:
+    """Whether blobs (n,) are away from the border."""
+    size = torch.tensor([width, height]).to(found.low)
+    return ((found.low > 0) & (found.high < size)).all(1)
+
+
 def alone(found: Blobs, height: int, width: int) -> Tensor:
     """Whether blobs (n,) are compact, large enough, and away from the border."""
-    size = torch.tensor([width, height]).to(found.low)
-    inside = ((found.low > 0) & (found.high < size)).all(1)
     sides = found.high - found.low
     compact = found.area > FILLED * sides.prod(1)
-    return inside & compact & (sides.amin(1) >= SMALLEST)
+    return inside(found, height, width) & compact & (sides.amin(1) >= SMALLEST)
 
 
 def _least_compact(compact: Tensor) -> Tensor:
@@ -127,10 +133,15 @@ def _least_compact(compact: Tensor) -> Tensor:
     return compact.sort().values[int(LOOSE * len(compact))]
 
 
+def shown_apart(views: Tensor, spec: SceneSpec) -> Tensor:
+    """Labels (B, H, W) of what differs from the ground, as of :func:`components`."""
+    return components(foreground(image_of(views, spec), behind(views, spec)))
+
+
 def object_windows(views: Tensor, spec: SceneSpec) -> Windows:
     """Windows of objects that stand alone, centered and of standard size."""
     images, ground = image_of(views, spec), behind(views, spec)
-    label = components(foreground(images, ground))
+    label = shown_apart(views, spec)
     found = blobs(label)
     good = alone(found, *images.shape[2:])
     good = good & (found.compact >= _least_compact(found.compact[good]))

@@ -1,17 +1,12 @@
 """Whether things in scenes recur in several colors of their own."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.runtime import isolated
-from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.components import Windows, object_windows
-from sklearn_sprites._engine.training.ground import make_scenery
+from sklearn_sprites._engine.training.first_look import FirstLook
 
-FEW, JUDGED = 60, 200  # at least and at most so many images decide,
-PIXELS = 2**20  # as many as have these together
 FEWEST = 20  # objects that stand alone
 MOST = 400
 SEVERAL = 0.008  # share of an object's squares that no tint of a gray picture explains
@@ -19,20 +14,16 @@ MEDIAN = 0.8  # of the squares of normal noise in three channels, in their means
 TWIN = 0.02  # squared difference of an object and the most similar one, relative to it
 
 
-def recur_in_colors(images: NDArray, spec: SceneSpec) -> bool:
+def recur_in_colors(look: FirstLook) -> bool:
     """Whether most objects that stand alone have several colors, and twins.
 
     What differs by tints, sizes or angles from image to image has no twins; what is of
-    one color needs none of its own. Over several backgrounds nothing is judged.
+    one color needs none of its own.
     """
-    if spec.channels == 1 or spec.n_backgrounds > 1:
+    if look.spec.channels == 1:
         return False
-    most = min(max(PIXELS // (spec.height * spec.width), FEW), JUDGED, len(images))
-    chosen = np.linspace(0, len(images) - 1, most).astype(int)
     with isolated(grad=False):
-        some = torch.from_numpy(np.ascontiguousarray(images[chosen]))
-        scenery = make_scenery(some, spec, torch.Generator(), "cpu")
-        windows = object_windows(scenery.views(some), spec)
+        windows = object_windows(look.views, look.spec)
         if len(windows) < FEWEST:
             return False
         windows = windows.take(torch.arange(min(len(windows), MOST)))

@@ -1,0 +1,86 @@
+"""How large things are, and whether they are turned, by what recurs of them.
+
+Objects that stand alone look alike again and again; two that touch, or what is cut off,
+look different every time. So what is like many others in size and shape is one object.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.training.components import PIXEL, Blobs, inside
+from sklearn_sprites._engine.training.first_look import FirstLook
+
+SMALLEST = 4  # pixels of a side of what is looked at
+FEWEST = 20  # things that recur
+OFTEN = 0.25  # of its share, if all kinds were as frequent, that a thing is like
+LARGEST = 0.98  # quantile of sides that is the largest
+MOST_OF_IT = 1 / 3  # share of the area of all that stands alone that recurs
+MARGIN = 2  # pixels around the largest thing
+LONG = 1.4  # times as long as wide: what lies in a direction
+TURNED = math.radians(20)  # between alike things that lie in different ones
+SEVERAL = 0.1  # share of things that must lie in some direction
+
+
+def sprite_side(look: FirstLook) -> int | None:
+    """Pixels of a side of sprites that are only moved; None if images do not tell."""
+    with isolated(grad=False):
+        found = _standing_alone(look)
+        sides = found.high - found.low
+        wide, high = sides.unbind(1)
+        twins = _near(wide, 1, 0) & _near(high, 1, 0) & _near(found.area, 2, 0.1)
+        recurs = _recurs(twins, look.spec.n_sprites)
+        area = found.area[recurs].sum() / found.area.sum().clamp_min(1)
+        if int(recurs.sum()) < FEWEST or area < MOST_OF_IT:
+            return None
+        largest = float(sides.amax(1)[recurs].quantile(LARGEST))
+    most = min(look.spec.height, look.spec.width)
+    return min(math.ceil(largest) + 2 * MARGIN, most)
+
+
+def lie_in_all_directions(look: FirstLook) -> bool:
+    """Whether things that are alike, and longer than wide, lie at other angles."""
+    with isolated(grad=False):
+        found = _standing_alone(look)
+        if len(found.area) < FEWEST:
+            return False
+        trace, det = found.spread.sum(1), _determinant(found)
+        apart = ((trace / 2).square() - det).clamp_min(0).sqrt()
+        length, width = trace / 2 + apart, (trace / 2 - apart).clamp_min(PIXEL)
+        long = length > LONG**2 * width
+        twins = _near(trace, 0.3, 0.08) & _near(det, 0.5, 0.15)
+        twins = twins & _near(found.area, 2, 0.1)
+        chosen = (long & _recurs(twins, look.spec.n_sprites)).nonzero()[:, 0]
+        if len(chosen) < SEVERAL * len(long):
+            return False
+        along, across = (found.spread[chosen] - trace[chosen, None] / 2).unbind(1)
+        angle = torch.atan2(2 * found.slant[chosen], along - across) / 2
+        between = (angle[:, None] - angle).abs()
+        between = torch.minimum(between, math.pi - between)
+        pairs = twins[chosen][:, chosen]
+        return bool((between[pairs] > TURNED).double().mean() > 0.5)
+
+
+def _standing_alone(look: FirstLook) -> Blobs:
+    found = look.blobs
+    sides = found.high - found.low
+    good = inside(found, look.spec.height, look.spec.width)
+    good = good & (sides.amin(1) >= SMALLEST)
+    return Blobs(*(part[good] for part in found))
+
+
+def _determinant(found: Blobs) -> Tensor:
+    return (found.spread + PIXEL).prod(1) - found.slant.square()
+
+
+def _near(values: Tensor, apart: float, share: float) -> Tensor:
+    """Whether values (n,) are as near to each other, (n, n)."""
+    limit = apart + share * torch.maximum(values[:, None], values)
+    return (values[:, None] - values).abs() <= limit
+
+
+def _recurs(twins: Tensor, n_sprites: int) -> Tensor:
+    """Whether things (n,) are like many of the others."""
+    return twins.sum(1) - 1 >= max(OFTEN * len(twins) / n_sprites, 3)

@@ -1,0 +1,76 @@
+"""What parameters that are "auto" stand for, as images show."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sklearn_sprites._engine.scene_spec import POSES, SceneSpec
+from sklearn_sprites._engine.spec import SMALLEST_SIDE
+from sklearn_sprites._scene_description import against_own_colors, describe_scenes
+from sklearn_sprites._validation import Shape
+
+
+def scene_background(params: dict[str, Any], batch: NDArray) -> str:
+    """What backgrounds are: as the parameter says, or as images (n, C, H, W) show."""
+    from sklearn_sprites._engine.training.ground import choose_background
+
+    named, n_backgrounds = params["background"], params["n_backgrounds"]
+    if named != "auto":
+        return str(named)
+    if n_backgrounds > 1:
+        return "gain"
+    is_picture = n_backgrounds and min(batch.shape[2:]) >= SMALLEST_SIDE
+    return choose_background(batch) if is_picture else "flat"
+
+
+def seen_choices(
+    params: dict[str, Any], batch: NDArray, shape: Shape, owner: str, background: str
+) -> dict[str, Any]:
+    """Parameters that are "auto" as images (n, C, H, W) show, where they show it.
+
+    Colors may be the sprites' own; layers over pictures may be turned; and sprites that
+    are only moved are as large as what recurs. Over several backgrounds, or where
+    images are no pictures, nothing is judged.
+    """
+    from sklearn_sprites._engine.training.first_look import FirstLook
+    from sklearn_sprites._engine.training.own_colors import recur_in_colors
+    from sklearn_sprites._engine.training.recurring import (
+        lie_in_all_directions,
+        sprite_side,
+    )
+
+    spec = describe_scenes(shape, params, owner, background)
+    if min(spec.height, spec.width) < SMALLEST_SIDE or spec.n_backgrounds > 1:
+        return {}
+    look, seen = FirstLook(batch, spec), dict[str, Any]()
+    if params["color"] == "auto" and not against_own_colors(params):
+        seen |= {"color": "own"} if recur_in_colors(look) else {}
+    posed = isinstance(params["transformations"], str) and spec.has_picture
+    if posed and not seen and lie_in_all_directions(look):
+        seen["transformations"] = POSES
+    spec = describe_scenes(shape, {**params, **seen}, owner, background)
+    is_moved = spec.transformations == POSES[:1] and not spec.is_additive
+    if isinstance(params["sprite_size"], str) and is_moved:
+        side = sprite_side(look)
+        seen |= {"sprite_size": side} if side else {}
+    return seen
+
+
+def taken_choices(
+    params: dict[str, Any], spec: SceneSpec, shape: Shape
+) -> dict[str, Any]:
+    """What is "auto" as the last fit took it, if it was to images of this shape."""
+    if shape != (spec.height, spec.width, spec.channels):
+        return {}
+    taken = resolved_params(spec)
+    return {name: taken[name] for name in taken if str(params[name]) == "auto"}
+
+
+def resolved_params(spec: SceneSpec) -> dict[str, Any]:
+    """Parameters that may be `"auto"`, as they were taken."""
+    return {
+        "transformations": spec.transformations,
+        "color": spec.color,
+        "background": spec.background_color,
+        "sprite_size": (spec.sprite_height, spec.sprite_width),
+    }

@@ -1,0 +1,99 @@
+"""What "auto" stands for, as images show."""
+
+import numpy as np
+import pytest
+
+from sklearn_sprites import LayeredSpriteDecomposition
+from tests.marks import quiet
+
+pytestmark = quiet
+SIDE = 32
+
+
+def moved(n=50, seed=0, size=8, channels=1):
+    """Two crosses and frames per image on gray, moved by whole pixels."""
+    draws = np.random.default_rng(seed)
+    cross, frame = np.zeros((2, size, size), bool)
+    cross[size // 2 - 1 : size // 2 + 1] = cross[:, size // 2 - 1 : size // 2 + 1] = 1
+    frame[:] = 1
+    frame[3:-3, 3:-3] = 0
+    images = np.full((n, SIDE, SIDE, channels), 0.5)
+    for image in images:
+        for half in (1, SIDE // 2):
+            y = half + draws.integers(SIDE // 2 - size)
+            x = 1 + draws.integers(SIDE - size - 1)
+            shape = (cross, frame)[draws.integers(2)]
+            image[y : y + size, x : x + size][shape] = 0.9
+    return images
+
+
+def turned(n=60, seed=0, angles=True):
+    """Bars before a slope of light that goes another way in each image."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    images = []
+    for _ in range(n):
+        way = draws.uniform(0, 2 * np.pi)
+        slope = (np.cos(way) * (x - 16) + np.sin(way) * (y - 16)) / SIDE
+        image = 0.7 * (1 + 0.3 * slope)
+        for cy in (9, 23):
+            cx, angle = draws.uniform(8, 24), draws.uniform(0, np.pi) * angles
+            u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
+            v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)
+            image[(abs(u) < 6) & (abs(v) < 2)] = draws.uniform(0.05, 0.3)
+        images.append(image)
+    return np.stack(images)
+
+
+def fitted(images, n_sprites=2, **params):
+    params = {"n_layers": 2, "max_rounds": 1, "random_state": 0, **params}
+    params = {"n_backgrounds": 1, "localizer": "search", **params}
+    return LayeredSpriteDecomposition(n_sprites, **params).fit(images)
+
+
+def test_sprites_that_are_only_moved_are_a_little_larger_than_what_recurs():
+    model = fitted(moved(), transformations=("translation",))
+    assert model.resolved_params_["sprite_size"] == (12, 12)
+    assert model.sprites_.shape[1:3] == (12, 12)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"transformations": ("translation", "scale")},  # sizes are free
+        {"transformations": ("translation",), "sprite_size": 16},
+    ],
+)
+def test_other_sprites_have_half_the_side_of_images_or_the_size_given(params):
+    model = fitted(moved(), **params)
+    assert model.resolved_params_["sprite_size"] == (16, 16)
+
+
+def test_on_black_sprites_have_most_of_the_side_of_images():
+    model = fitted(moved() - 0.5, n_backgrounds=0)
+    assert model.resolved_params_["sprite_size"] == (22, 22)
+
+
+@pytest.mark.parametrize("angles", [True, False])
+def test_layers_over_pictures_are_turned_where_things_lie_in_all_directions(angles):
+    model = fitted(turned(angles=angles), 1)
+    taken = model.resolved_params_
+    assert taken["background"] == "gain"
+    assert ("rotation" in taken["transformations"]) == angles
+
+
+def test_a_warm_start_goes_on_with_what_was_taken():
+    params = {"transformations": ("translation",), "warm_start": True}
+    model = fitted(moved(size=8), **params)
+    taken = model.resolved_params_
+    model.fit(moved(size=12, seed=1))
+    assert model.resolved_params_ == taken
+    model.set_params(warm_start=False).fit(moved(size=12, seed=1))
+    assert model.resolved_params_["sprite_size"] == (16, 16)
+
+
+def test_a_warm_start_with_images_of_another_size_says_so():
+    params = {"transformations": ("translation",), "warm_start": True}
+    model = fitted(moved(size=8), **params)
+    with pytest.raises(ValueError, match="height was 32 and is 8"):
+        model.fit(moved()[:, :8, :8])
