@@ -109,7 +109,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         :class:`Regression` or :class:`Attention` both are a picture times one gain per
         channel. Shadows count as background where it is a picture in colors, unless
         sprites have their own. ``"auto"``: flat if that explains most of the ground as
-        well as a picture does, else gain. It has no effect without `n_backgrounds`.
+        well as a picture does, and images share no pattern, such as lines, that goes to
+        their border; else gain. It has no effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
         hold the largest object. ``"auto"``: where layers are only moved, over a
@@ -136,9 +137,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         that a sprite of two tones shows in any two colors, by search only; ``"flat"``,
         one color, the sprite being a mask; ``"own"``, nothing: sprites show in all the
         colors that they have, and are shifted by whole pixels, by search only.
-        ``"auto"``: own colors if most objects that stand alone have several colors and
-        are the same in other images; else flat colors over a plain ground, and gains
-        on black and over pictures.
+        ``"auto"``: own colors if objects that stand alone have parts, and `n_sprites`
+        pictures, as they are, explain most of them; else flat colors over a plain
+        ground, and gains on black and over pictures.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

@@ -163,3 +163,26 @@ def test_the_kind_of_background_is_seen_in_images(noise):
         "gain"
     )
     assert choose_background(level + noise * draws.normal(size=level.shape)) == "flat"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("lines", "gain"),
+        ("lines that move", "flat"),
+        ("always in the middle", "flat"),
+        ("few images", "flat"),
+    ],
+)
+def test_lines_on_a_plain_ground_are_a_picture(case, kind, noise):
+    draws = np.random.default_rng(0)
+    count = 8 if case == "few images" else 30
+    images = with_objects(torch.full((count, 3, SIDE, SIDE), 0.8)).numpy()
+    for image in images:
+        if case == "always in the middle":
+            image[:, SIDE // 2 - 3 : SIDE // 2 + 3, SIDE // 2 - 3 : SIDE // 2 + 3] = 0.2
+            continue
+        start = draws.integers(8) if case == "lines that move" else 3
+        image[:, start::8] = 0.4
+    assert choose_background(images + noise * draws.normal(size=images.shape)) == kind

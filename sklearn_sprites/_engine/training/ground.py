@@ -26,6 +26,10 @@ THUMBNAIL = 8  # pixels of a side of what tells pictures apart at first
 DARK = 0.2  # least gain by which an image is divided
 VISIBLE = 2 / 255  # a difference in a channel that is no rounding
 TIMES = 4.0  # how much better a picture must explain the ground than a level
+FEWEST = 10  # images in which patterns are sought
+PATTERN = 0.03  # difference of a pixel from the level, in most images, that is one
+FIXED = 0.5  # of that difference, by which half of the images may differ from it
+BORDER = 0.03  # share of the outermost pixels that a pattern must have
 
 
 def learn_pictures(images: Tensor, spec: SceneSpec, draws: torch.Generator) -> Tensor:
@@ -89,13 +93,16 @@ def choose_background(images: NDArray) -> str:
     """Say "flat" if a level explains the ground as a picture does, else "gain".
 
     Compares the median squared error, over pixels and images, of the level that is the
-    median of an image, and of the median image in the light of each image.
+    median of an image, and of the median image in the light of each image. Thin
+    patterns, such as lines, are sought apart, because medians do not see them.
     """
     chosen = np.linspace(0, len(images) - 1, min(JUDGED, len(images))).astype(int)
     with isolated(grad=False):
         some = torch.from_numpy(np.ascontiguousarray(images[chosen]))
         some = F.avg_pool2d(some, max(1, min(some.shape[2:]) // SMALL))
         level = some.flatten(2).median(2).values[..., None, None]
+        if has_pattern(some - level):
+            return "gain"
         by_level = doubt(some, level, 1.0).median()
         if by_level <= some.shape[1] * VISIBLE**2:
             return "flat"
@@ -103,6 +110,21 @@ def choose_background(images: NDArray) -> str:
         drawn = lit(picture, fit_light(some, picture))
         by_picture = doubt(some, drawn, 1.0).median()
     return "gain" if bool(TIMES * by_picture < by_level) else "flat"
+
+
+def has_pattern(apart: Tensor) -> bool:
+    """Whether images less their level (n, C, H, W) share a pattern at their border.
+
+    What is only inside may be an object that is always there.
+    """
+    if len(apart) < FEWEST:
+        return False
+    pattern = apart.median(0).values
+    around = (apart - pattern).abs().median(0).values.amax(0)
+    clear = pattern.abs().amax(0)
+    fixed = (clear > PATTERN) & (around < FIXED * clear)
+    sides = fixed[0], fixed[-1], fixed[1:-1, 0], fixed[1:-1, -1]
+    return bool(torch.cat(sides).double().mean() >= BORDER)
 
 
 def _median(images: Tensor, chosen: Tensor, every: Tensor) -> Tensor:

@@ -1,24 +1,50 @@
 """Whether things in scenes recur in several colors of their own."""
 
+import math
+from typing import NamedTuple
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.first_look import FirstLook
+from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
 
 FEWEST = 20  # objects that stand alone
 MOST = 400
-SEVERAL = 0.008  # share of an object's squares that no tint of a gray picture explains
+RESTARTS, STEPS = 4, 20  # of k-means
+PARTS = 0.03  # share of an object's squares that one color leaves inside of it
+BETTER = 0.7  # times what one color leaves that sprites may leave
+RECURRING = 0.2  # share of an object's squares that sprites may leave
+SPARES = 0.5  # more pictures where tints are tried, as a share of those wanted
+TINTS = 2.0  # times what pictures in any tints leave that those in one may leave
+ALIKE = 0.02  # share that they may leave in any case
 MEDIAN = 0.8  # of the squares of normal noise in three channels, in their means
-TWIN = 0.02  # squared difference of an object and the most similar one, relative to it
+
+
+class Left(NamedTuple):
+    """Shares (n,) of the squares of objects, that is their difference from the ground.
+
+    ``own``: what the nearest of K pictures leaves; ``spared`` the same with more of
+    them, and ``tinted`` with every channel of an object as bright as in the others;
+    ``one``: what one color per object leaves, and ``inner`` that without its edge.
+    """
+
+    own: Tensor
+    spared: Tensor
+    tinted: Tensor
+    one: Tensor
+    inner: Tensor
 
 
 def recur_in_colors(look: FirstLook) -> bool:
-    """Whether most objects that stand alone have several colors, and twins.
+    """Whether objects that stand alone have parts, and look like one of K pictures.
 
-    What differs by tints, sizes or angles from image to image has no twins; what is of
-    one color needs none of its own.
+    What differs by tints, sizes or angles from image to image does not recur; what is
+    of one color needs none of its own.
     """
     if look.spec.channels == 1:
         return False
@@ -27,38 +53,49 @@ def recur_in_colors(look: FirstLook) -> bool:
         if len(windows) < FEWEST:
             return False
         windows = windows.take(torch.arange(min(len(windows), MOST)))
-        several = beyond_tints(windows).median() > SEVERAL
-        return bool(several and twin_distances(windows).median() < TWIN)
+        left = shares_left(windows, look.spec.n_sprites)
+        own, spared, tinted, one, inner = (float(share.median()) for share in left)
+        recurs = own < min(BETTER * one, RECURRING)
+        return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
 
 
-def beyond_tints(windows: Windows) -> Tensor:
-    """Share of the squares of each object that one gray picture in a tint leaves.
-
-    A gray picture of light, or of opacity: at the edges of things in one color there
-    is some of the ground, and they differ from it in one direction.
-    """
-    seen = (windows.image, windows.image - windows.ground)
-    return torch.minimum(*(_off_one_line(each, windows.mask) for each in seen))
-
-
-def _off_one_line(image: Tensor, mask: Tensor) -> Tensor:
-    """Share of the squares (n,) that colors off one line through black have."""
-    inside = (image * mask[:, None]).flatten(2)  # (n, C, P)
-    squares = torch.linalg.eigvalsh(inside @ inside.transpose(1, 2)).clamp_min(0)
-    return 1 - squares[:, -1] / squares.sum(1).clamp_min(1e-9)
-
-
-def twin_distances(windows: Windows) -> Tensor:
-    """Squared distance of each object to the most similar other, relative to it.
-
-    Without the part that is noise, as much as there is on the ground beside objects.
-    """
+def shares_left(windows: Windows, k: int) -> Left:
+    """What K pictures, and one color per object, leave of objects."""
     apart, mask = windows.image - windows.ground, windows.mask[:, None]
     beside = apart.square().sum(1)[windows.mask == 0]
-    noise = beside.median() / MEDIAN if len(beside) else beside.sum()
-    apart = (apart * mask).flatten(1)
-    squares = apart.square().sum(1)
-    distance = squares[:, None] + squares - 2 * apart @ apart.T
-    distance.fill_diagonal_(torch.inf)
-    rest = distance.min(1).values - 2 * noise * mask.sum((1, 2, 3))
-    return rest.clamp_min(0) / squares.clamp_min(1e-9)
+    noise = float(beside.median()) / MEDIAN if len(beside) else 0.0
+    apart = apart * mask
+    squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
+    noisy = noise * mask.sum((1, 2, 3)) / squares
+    points = apart / squares.sqrt()[:, None, None, None]
+    bright = points.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+    more, usual = k + math.ceil(SPARES * k), apart.shape[1] ** -0.5
+    inside = -F.max_pool2d(-mask, 3, 1, 1)
+    return Left(
+        (_nearest(points.flatten(1), k) - noisy).clamp_min(0),
+        (_nearest(points.flatten(1), more) - noisy).clamp_min(0),
+        (_nearest((points / bright * usual).flatten(1), more) - noisy).clamp_min(0),
+        _beside_one_color(windows, mask, noise),
+        _beside_one_color(windows, inside, noise),
+    )
+
+
+def _beside_one_color(windows: Windows, mask: Tensor, noise: float) -> Tensor:
+    """Share of the squares within masks (n, 1, h, w) that one color leaves."""
+    area = mask.sum((2, 3), keepdim=True)
+    mean = (windows.image * mask).sum((2, 3), keepdim=True) / area.clamp_min(1)
+    left = ((windows.image - mean).square() * mask).sum((1, 2, 3))
+    squares = ((windows.image - windows.ground).square() * mask).sum((1, 2, 3))
+    return (left - noise * area.flatten()).clamp_min(0) / squares.clamp_min(1e-9)
+
+
+def _nearest(points: Tensor, k: int) -> Tensor:
+    """Squared distance of points (n, d) to the nearest of K means, (n,)."""
+    best, least = points[:, 0], math.inf
+    draws = generator(np.random.SeedSequence(0), "cpu")
+    for _ in range(RESTARTS):
+        found = lloyd(points, plus_plus(points, min(k, len(points)), draws), STEPS)
+        total = float(found.errors.sum())
+        if total < least:
+            best, least = found.errors, total
+    return best
