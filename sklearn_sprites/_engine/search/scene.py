@@ -23,7 +23,7 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.moments import Window, around_masks
-from sklearn_sprites._engine.search.patches import patches
+from sklearn_sprites._engine.search.patches import copies, patches
 from sklearn_sprites._engine.search.polish import polished
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
@@ -173,7 +173,8 @@ def pruned(
 ) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first.
 
-    Over pictures, parts of other layers go before all others.
+    Over pictures, parts of other layers go before all others, and so do second copies
+    of what is only shifted on black.
     """
     n, size = len(images), size or len(images)
     spec = searcher.spec
@@ -219,4 +220,6 @@ def _judged(
         false = is_false(picture, values.share, spec)
         false = false | patches(picture, searcher.search.parts)
         useful = torch.where(false, -1, useful)
+    if spec.is_additive:
+        useful = torch.where(copies(layers, found.saves), -1, useful)
     return Judged(found, torch.where(layers.on > 0, useful, torch.inf))
