@@ -244,7 +244,7 @@ def painted_change(image, front, free, behind, planes):
     return found
 
 
-def mask_cost(alpha, weight, mask, there, unexplained=0.03, faint=0.05):
+def mask_cost(alpha, weight, mask, there, odd=0.1, unexplained=0.03, faint=0.05):
     """Least cost of a mask (h, w) in poses (P, h, w, 2) for a window, and which pose.
 
     Every pose drawn by itself; the cost is the logarithm of the share that is left.
@@ -254,6 +254,6 @@ def mask_cost(alpha, weight, mask, there, unexplained=0.03, faint=0.05):
     for where in there:
         drawn = F.grid_sample(mask[None, None], where[None], align_corners=False)[0, 0]
         left = float((weight * (drawn - alpha) ** 2).sum())
-        costs.append(math.log(left / energy + unexplained))
+        costs.append(left / energy)
     best = min(range(len(costs)), key=costs.__getitem__)
-    return costs[best], best
+    return math.log(min(costs[best], odd) + unexplained), best

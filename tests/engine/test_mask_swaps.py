@@ -8,16 +8,27 @@ from hypothesis import strategies as st
 
 from sklearn_sprites._engine.scene_settings import SceneSettings
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import Layers
+from sklearn_sprites._engine.search.scene import Found
 from sklearn_sprites._engine.search_settings import SearchPlan
+from sklearn_sprites._engine.training.components import (
+    standing_apart,
+    where_whole,
+    windows_of,
+)
+from sklearn_sprites._engine.training.gauge import gauged
 from sklearn_sprites._engine.training.mask_swaps import (
     MOST,
     Windows,
     averaged,
+    layers_seen,
     matched,
+    some_of,
+    standing_alone,
     swapped,
-    windows_of,
 )
 from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.posed_rounds import is_trusted
 from sklearn_sprites._engine.training.rounds import fit_scenes
 from tests.oracles_scenes import mask_cost
 
@@ -132,12 +143,60 @@ def test_averages_are_weighted_means_and_masks_without_windows_stay():
     assert torch.equal(new[1], masks[1])
 
 
+def test_two_things_that_touch_do_not_get_a_mask():
+    make = torch.Generator().manual_seed(0)
+    pairs = []
+    for _ in range(40):
+        down, right = (int(torch.randint(-5, 6, (1,), generator=make)) for _ in "xy")
+        both = torch.maximum(
+            shapes()[0], torch.roll(shapes()[1], (down, right), (0, 1))
+        )
+        pairs.append(both)
+    touching = Windows(torch.stack(pairs), torch.ones(40, SIDE, SIDE))
+    windows = shown_windows([0, 1, 2] * 12).beside(touching)
+    _, new = swapped(shapes(), windows, SPEC)
+    assert new == []
+
+
+def test_what_stands_alone_is_seen_as_a_whole():
+    images = scenes(20)
+    spec = SceneSpec(3, 2, 1, 1, 28, 28, SIDE, SIDE, ("translation",), "flat")
+    views = torch.from_numpy(images)
+    apart = standing_apart(views, spec)
+    seen = standing_alone(windows_of(views, spec, apart))
+    assert len(seen.alpha) == int(apart.whole.sum()) > 10
+    centered = gauged(shapes(), spec)
+    there, _ = pose_grids(spec, centered)
+    assert (matched(seen, centered, there).cost.amin(1) < -2.5).double().mean() > 0.9
+    inner = where_whole(apart)
+    wrong = (views[:, 0] - 0.5).abs() > 0.2
+    assert not (inner & ~wrong).any()
+    edge = torch.zeros_like(inner)
+    edge[:, 0], edge[:, -1], edge[:, :, 0], edge[:, :, -1] = (True,) * 4
+    cut = apart.label[edge & wrong].unique()
+    assert not inner[torch.isin(apart.label, cut) & wrong & edge].any()
+
+
+def test_layers_are_trusted_by_the_penalty_or_by_what_is_usual():
+    on = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    saves = torch.tensor([[2.0, 9.0, 0.0], [4.0, 5.0, 90.0]])
+    layers = Layers(on.long(), on[..., None], on, on[..., None])
+    found = Found(layers, None, saves, None)
+    assert is_trusted(found, 0.1).tolist() == [[False, True, False], [True, True, True]]
+    assert is_trusted(found, 1.0).tolist() == [
+        [False, True, False],
+        [False, True, True],
+    ]
+    nothing = Found(layers._replace(on=0 * on), None, 0 * saves, None)
+    assert is_trusted(nothing, 1.0).shape == (2, 3)
+
+
 def test_windows_are_spread_over_all_evidence():
     evidence = torch.rand(3 * MOST, 2, 4, 4)
-    windows = windows_of(evidence)
+    windows = some_of([layers_seen(part) for part in evidence.split(MOST // 2)])
     assert len(windows.alpha) == MOST
     assert torch.equal(windows.weight, evidence[::3, 1])
-    assert not len(windows_of(evidence[:0]).alpha)
+    assert not len(some_of([layers_seen(evidence[:0])]).alpha)
 
 
 @pytest.mark.parametrize("count", [0, 1])

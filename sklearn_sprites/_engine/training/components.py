@@ -14,6 +14,7 @@ from sklearn_sprites._engine.training.scene_evidence import into_frame
 CLEARLY = 3.5e-3  # squared error per channel of a pixel that is not ground
 NOISE = 12.0  # the same in medians of all pixels
 SMALLEST = 6  # pixels of a side of what is looked at
+THINNEST = 4  # the same where all forms are
 FILLED = 0.55  # share of its box that an object covers
 LOOSE = 0.25  # share of the blobs that is left out as least compact
 PIXEL = 1 / 12  # mean squared distance of a pixel's points from its center
@@ -138,14 +139,47 @@ def shown_apart(views: Tensor, spec: SceneSpec) -> Tensor:
     return components(foreground(image_of(views, spec), behind(views, spec)))
 
 
-def object_windows(views: Tensor, spec: SceneSpec) -> Windows:
-    """Windows of objects that stand alone, centered and of standard size."""
-    images, ground = image_of(views, spec), behind(views, spec)
+class Apart(NamedTuple):
+    """What stands apart from the ground: labels (B, H, W), blobs, which are whole.
+
+    ``whole`` (n,): away from the border, and not too thin.
+    """
+
+    label: Tensor
+    found: Blobs
+    whole: Tensor
+
+
+def standing_apart(views: Tensor, spec: SceneSpec) -> Apart:
+    """All that stands apart, whatever its form; what touches is one."""
     label = shown_apart(views, spec)
     found = blobs(label)
-    good = alone(found, *images.shape[2:])
+    thin = (found.high - found.low).amin(1) < THINNEST
+    return Apart(label, found, inside(found, spec.height, spec.width) & ~thin)
+
+
+def where_whole(apart: Apart) -> Tensor:
+    """Whether pixels (B, H, W) are of blobs that are whole."""
+    names = apart.label.new_zeros((len(apart.label), apart.label[0].numel() + 1))
+    rows, labels = apart.found.image[apart.whole], apart.found.label[apart.whole]
+    names[rows, labels] = 1
+    return names.gather(1, apart.label.flatten(1)).view_as(apart.label) > 0
+
+
+def object_windows(views: Tensor, spec: SceneSpec) -> Windows:
+    """Windows of objects that stand alone, centered and of standard size."""
+    label = shown_apart(views, spec)
+    found = blobs(label)
+    good = alone(found, spec.height, spec.width)
     good = good & (found.compact >= _least_compact(found.compact[good]))
-    good = good.nonzero()[:, 0]
+    return windows_of(views, spec, Apart(label, found, good))
+
+
+def windows_of(views: Tensor, spec: SceneSpec, apart: Apart) -> Windows:
+    """Windows of the blobs that are whole, centered and of standard size."""
+    images, ground = image_of(views, spec), behind(views, spec)
+    label, found = apart.label, apart.found
+    good = apart.whole.nonzero()[:, 0]
     sides = (spec.sprite_height, spec.sprite_width)
     size = torch.tensor([sides[1], sides[0]]).to(images)
     scale = (4 * found.spread / size.square()).sum(1).sqrt() / SPREAD

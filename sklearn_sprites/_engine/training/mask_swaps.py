@@ -1,10 +1,12 @@
 """Masks put elsewhere: what no mask explains, for the one that is missed least.
 
 Every layer that search found is a window on what is really there, in the frame of its
-pose. A window that no mask explains is tried as one more mask: if all windows together
+pose; what stands alone is seen as a whole, however many layers it was taken for. A
+window that no mask explains is tried as one more mask: if all windows together
 gain more by it than the mask that is missed least is worth, there are two kinds of
 things where there was one mask, or one where there were two. Windows count by
-logarithms of errors, as in :mod:`.shaded_kmeans`.
+logarithms of errors, as in :mod:`.shaded_kmeans`; those that no mask explains at all,
+such as two things in one, count only for a mask that does.
 """
 
 from typing import NamedTuple
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.training.components import Windows as Objects
 from sklearn_sprites._engine.training.pose_kmeans import pose_grids
 from sklearn_sprites._engine.training.splits import removal_costs
 
@@ -23,6 +26,7 @@ STEPS = 3  # of a mask that was tried best, towards the mean of its windows
 LEAST = 0.01  # by which a new mask must gain more than another is missed, in the mean
 WORTH = 5e-3  # by which the mean cost must really fall
 UNEXPLAINED = 0.03  # share of a window's energy that any mask may leave
+ODD = 0.1  # share left from which a window is not of the mask's kind at all
 FAINT = 0.05  # squared error of a window that is nothing
 OPEN = 1e-2  # evidence in a pixel below which it says little
 RIDGE = 1e-3
@@ -39,6 +43,10 @@ class Windows(NamedTuple):
     def energy(self) -> Tensor:
         """What a window would leave without any mask, (n,)."""
         return (self.weight * self.alpha.square()).sum((1, 2)) + FAINT
+
+    def beside(self, other: "Windows") -> "Windows":
+        """With more windows."""
+        return Windows(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows."""
@@ -61,11 +69,28 @@ class Match(NamedTuple):
         return Match(self.cost[:, masks], self.pose[:, masks])
 
 
-def windows_of(evidence: Tensor) -> Windows:
+def layers_seen(evidence: Tensor) -> Windows:
     """What evidence (n, 2, h, w) of masks says, see `scene_evidence.mask_evidence`."""
-    evidence = evidence[:: -(-len(evidence) // MOST)] if len(evidence) else evidence
     top, bottom = evidence.unbind(1)
     return Windows((top / (bottom + OPEN)).clamp(0, 1), bottom)
+
+
+def some_of(windows: list[Windows]) -> Windows:
+    """Windows spread over all of these, not too many."""
+    every = Windows(*(torch.cat(parts) for parts in zip(*windows, strict=True)))
+    step = max(1, -(-len(every.alpha) // MOST))
+    return Windows(every.alpha[::step], every.weight[::step])
+
+
+def standing_alone(objects: Objects) -> Windows:
+    """What objects say that stand alone: each is of one color on its ground."""
+    mask = objects.mask[:, None]
+    apart = F.max_pool2d(mask, 3, 1, 1) * (objects.image - objects.ground)
+    area = mask.sum((2, 3), keepdim=True).clamp_min(1)
+    contrast = (apart * mask).sum((2, 3), keepdim=True) / area
+    strength = contrast.square().sum(1)
+    alpha = (apart * contrast).sum(1) / strength.clamp_min(1e-6)
+    return Windows(alpha.clamp(0, 1), strength.expand_as(alpha))
 
 
 def swapped(
@@ -132,7 +157,8 @@ def matched(windows: Windows, masks: Tensor, there: Tensor) -> Match:
         drawn = F.grid_sample(every, there, align_corners=False).flatten(1)
         left = without - 2 * both @ drawn.T + weight @ drawn.square().T
         least, pose = left.min(1)
-        costs.append((least.clamp_min(0) / energy + UNEXPLAINED).log())
+        share = (least / energy).clamp(0, ODD)
+        costs.append((share + UNEXPLAINED).log())
         poses.append(pose)
     return Match(torch.stack(costs, 1), torch.stack(poses, 1))
 

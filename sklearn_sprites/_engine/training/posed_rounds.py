@@ -10,12 +10,27 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
-from sklearn_sprites._engine.search.scene import layers_found, make_searcher
+from sklearn_sprites._engine.search.scene import (
+    Found,
+    layers_found,
+    make_searcher,
+)
 from sklearn_sprites._engine.search.sprites import published, with_alpha
 from sklearn_sprites._engine.search_settings import SearchPlan
+from sklearn_sprites._engine.training.components import (
+    standing_apart,
+    where_whole,
+    windows_of,
+)
 from sklearn_sprites._engine.training.gauge import Bends, gauged, sharpened
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
-from sklearn_sprites._engine.training.mask_swaps import swapped, windows_of
+from sklearn_sprites._engine.training.mask_swaps import (
+    Windows,
+    layers_seen,
+    some_of,
+    standing_alone,
+    swapped,
+)
 from sklearn_sprites._engine.training.pose_kmeans import pose_kmeans
 from sklearn_sprites._engine.training.scene_evidence import (
     frame_points,
@@ -37,6 +52,7 @@ WINDOWS = 500  # from which first sprites are made, at most
 CLEAREST = 0.7  # share of the windows that are used
 SETTLING = 1  # rounds before masks are put elsewhere
 ATTEMPTS, IN_VAIN = 6, 2  # to put them elsewhere: at most, and without success
+PART = 0.5  # of a layer's mask that lies on something whole, which is seen by itself
 AFTERWARDS = 0.1  # of what was seen of the masks that stay, once others are elsewhere
 
 
@@ -97,12 +113,13 @@ class PosedLearner(AbstractLearner):
         sides = (self.spec.sprite_height, self.spec.sprite_width)
         sums, error = MEMORY * self.sums, 0.0
         examples: list[tuple[Tensor, Layers]] = []
-        windows: list[Tensor] = []
+        windows: list[Windows] = []
         bends = Bends(self.spec, images)
         for x, found in layers_found(images, searcher, BATCH):
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
-            clear = found.picture.error / image_of(x, self.spec)[0].numel() < CLEAR
-            pays = found.saves > TRUSTED * self.penalty
+            error_of = found.picture.error / image_of(x, self.spec)[0].numel()
+            clear = error_of <= error_of.median().clamp_min(CLEAR)
+            pays = is_trusted(found, self.penalty)
             taught = pays & clear[:, None]
             weight = (found.layers.on * taught).flatten()[:, None, None, None]
             sprite = found.layers.sprite.flatten()
@@ -112,19 +129,30 @@ class PosedLearner(AbstractLearner):
             if len(examples) * BATCH < EXAMPLES:
                 examples.append((x, found.layers))
             if self.moves_masks:
-                windows.append(seen[pays & (found.layers.on > 0)])
+                shown = pays & (found.layers.on > 0)
+                windows.append(self._windows(x, found.picture.alpha, seen, shown))
         self.sums = sums
         prior = PRIOR * self.masks.clamp(0, 1)
         mask = (sums[:, 0] + prior) / (sums[:, 1] + PRIOR)
         self.masks = gauged(mask.clamp(0, 1), self.spec, bends.mean())
         if windows:
-            self._swap(torch.cat(windows))
+            self._swap(windows)
         self.contrast = steepness(self.masks, examples, self.spec)
         return error / image_of(images, self.spec).numel()
 
-    def _swap(self, evidence: Tensor) -> None:
+    def _windows(
+        self, images: Tensor, alpha: Tensor, seen: Tensor, shown: Tensor
+    ) -> Windows:
+        """What stands alone, and what layers saw that show nothing of it."""
+        apart = standing_apart(images, self.spec)
+        whole = where_whole(apart)[:, None]
+        covered = (alpha * whole).sum((2, 3)) > PART * alpha.sum((2, 3))
+        objects = standing_alone(windows_of(images, self.spec, apart))
+        return objects.beside(layers_seen(seen[shown & ~covered]))
+
+    def _swap(self, windows: list[Windows]) -> None:
         """Put masks that are hardly missed where others explain little."""
-        masks, new = swapped(self.masks, windows_of(evidence), self.spec)
+        masks, new = swapped(self.masks, some_of(windows), self.spec)
         self.in_vain += not new
         if new:
             self.masks = gauged(masks, self.spec)
@@ -138,6 +166,13 @@ class PosedLearner(AbstractLearner):
     def published(self) -> NDArray:
         """Sprites (K, C + 1, h, w)."""
         return published(self.sprites(), self.spec)
+
+
+def is_trusted(found: Found, penalty: float) -> Tensor:
+    """Whether layers (B, L) save enough, or as much as half of them do."""
+    saved = found.saves[found.layers.on > 0]
+    usual = saved.median() if len(saved) else saved.sum()
+    return found.saves >= usual.clamp(max=TRUSTED * penalty)
 
 
 def steep(masks: Tensor, contrast: float, spec: SceneSpec) -> Sprites:
@@ -187,7 +222,7 @@ def first_windows(
         alpha = (top / (bottom + 1e-2)).clamp(0, 1)
         full = (alpha * mask).sum((2, 3)) / mask.sum()
         clear = ((bottom > 0.02) * mask).sum((2, 3)) / mask.sum()
-        good = (layers.saves > TRUSTED * penalty) & (full > 0.5) & (clear > 0.85)
+        good = is_trusted(layers, penalty) & (full > 0.5) & (clear > 0.85)
         found.append(alpha[good & (layers.layers.on > 0)])
     windows = torch.cat(found)
     edge = torch.cat([windows[:, [0, -1]], windows[:, :, [0, -1]].transpose(1, 2)], 2)
