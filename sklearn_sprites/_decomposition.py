@@ -116,7 +116,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         hold the largest object. ``"auto"``: where layers are only moved, over a
         background or in colors of their own, a little more than the largest object
         that stands alone and recurs; else, or if images do not tell, half the shorter
-        side of the images over a background, and 0.7 of it on black.
+        side of the images over a background, or more over a plain ground where all
+        objects are larger, and 0.7 of it on black.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,

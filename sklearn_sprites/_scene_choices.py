@@ -28,13 +28,15 @@ def seen_choices(
 ) -> dict[str, Any]:
     """Parameters that are "auto" as images (n, C, H, W) show, where they show it.
 
-    Colors may be the sprites' own; layers over pictures may be turned; and sprites that
-    are only moved are as large as what recurs. Over several backgrounds, or where
-    images are no pictures, nothing is judged.
+    Colors may be the sprites' own; layers over pictures may be turned; sprites that are
+    only moved are as large as what recurs, and those that are scaled over a plain
+    ground are larger where all is large. Over several backgrounds, or where images are
+    no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
     from sklearn_sprites._engine.training.recurring import (
+        larger_side,
         lie_in_all_directions,
         sprite_side,
     )
@@ -49,9 +51,12 @@ def seen_choices(
     if posed and not seen and lie_in_all_directions(look):
         seen["transformations"] = POSES
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
-    is_moved = spec.transformations == POSES[:1] and not spec.is_additive
-    if isinstance(params["sprite_size"], str) and is_moved:
-        side = sprite_side(look)
+    if isinstance(params["sprite_size"], str) and not spec.is_additive:
+        side = None
+        if spec.transformations == POSES[:1]:
+            side = sprite_side(look)
+        elif spec.has_scale and not spec.has_picture:
+            side = larger_side(look, min(spec.sprite_height, spec.sprite_width))
         seen |= {"sprite_size": side} if side else {}
     return seen
 

@@ -9,6 +9,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.first_look import FEW, MOST, FirstLook
 from sklearn_sprites._engine.training.recurring import (
     MARGIN,
+    larger_side,
     lie_in_all_directions,
     sprite_side,
 )
@@ -56,6 +57,18 @@ def test_sprites_hold_the_largest_thing_that_recurs(high, wide, seed):
 def test_noise_and_things_that_touch_do_not_count():
     images = boxes([(8, 6), (6, 9)], n=100, n_objects=4, noise=0.01)
     assert sprite_side(FirstLook(images, SPEC)) == 9 + 2 * MARGIN
+
+
+def test_frames_are_larger_where_all_things_are():
+    large = FirstLook(boxes([(22, 20), (20, 24)], n_objects=1), SPEC)
+    side = larger_side(large, 20)
+    assert side is not None
+    assert 1.3 * 22 < side <= SIDE
+    assert larger_side(large, side) is None
+    usual = FirstLook(boxes([(9, 8), (8, 10)], n_objects=2), SPEC)
+    assert larger_side(usual, 20) is None
+    few = FirstLook(boxes([(22, 20)], n=8, n_objects=1), SPEC)
+    assert larger_side(few, 20) is None
 
 
 def test_sprites_are_no_larger_than_images():

@@ -12,6 +12,7 @@ from torch import Tensor
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.training.components import PIXEL, Blobs, inside
 from sklearn_sprites._engine.training.first_look import FirstLook
+from sklearn_sprites._engine.training.gauge import SPREAD
 
 SMALLEST = 4  # pixels of a side of what is looked at
 FEWEST = 20  # things that recur
@@ -19,6 +20,8 @@ OFTEN = 0.25  # of its share, if all kinds were as frequent, that a thing is lik
 LARGEST = 0.98  # quantile of sides that is the largest
 MOST_OF_IT = 1 / 3  # share of the area of all that stands alone that recurs
 MARGIN = 2  # pixels around the largest thing
+SMALL = 0.25  # quantile of sizes, below the many things that only touch
+TOO_LARGE, ROOM = 1.15, 1.4  # of such things in frames; of frames for them
 LONG = 1.4  # times as long as wide: what lies in a direction
 TURNED = math.radians(20)  # between alike things that lie in different ones
 SEVERAL = 0.1  # share of things that must lie in some direction
@@ -38,6 +41,22 @@ def sprite_side(look: FirstLook) -> int | None:
         largest = float(sides.amax(1)[recurs].quantile(LARGEST))
     most = min(look.spec.height, look.spec.width)
     return min(math.ceil(largest) + 2 * MARGIN, most)
+
+
+def larger_side(look: FirstLook, side: int) -> int | None:
+    """Pixels of a side of sprites that are scaled; None if `side` is large enough.
+
+    Sizes are those of the frames in which things have the standard spread.
+    """
+    with isolated(grad=False):
+        found = _standing_alone(look)
+        if len(found.area) < FEWEST:
+            return None
+        sizes = 2 * found.spread.sum(1).sqrt() / SPREAD
+        small = float(sizes.quantile(SMALL))
+    most = min(look.spec.height, look.spec.width)
+    larger = min(math.ceil(ROOM * small), most)
+    return larger if small > TOO_LARGE * side and larger > side else None
 
 
 def lie_in_all_directions(look: FirstLook) -> bool:
