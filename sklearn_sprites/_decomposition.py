@@ -113,11 +113,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         their border; else gain. It has no effect without `n_backgrounds`.
     sprite_size : "auto", int or tuple of int, default="auto"
         Height and width of a sprite in pixels, at most those of the images. It should
-        hold the largest object. ``"auto"``: where layers are only moved, over a
-        background or in colors of their own, a little more than the largest object
-        that stands alone and recurs; else, or if images do not tell, half the shorter
-        side of the images over a background, or more over a plain ground where all
-        objects are larger, and 0.7 of it on black.
+        hold the largest object. ``"auto"``: that of `init` if it is an array; where
+        layers are only moved, over a background or in colors of their own, a little
+        more than the largest object that stands alone and recurs; else, or if images do
+        not tell, half the shorter side of the images over a background, or more over a
+        plain ground where all objects are larger, and 0.7 of it on black.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,

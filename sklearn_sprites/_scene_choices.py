@@ -1,13 +1,17 @@
 """What parameters that are "auto" stand for, as images show."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.scene_spec import POSES, SceneSpec
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
 from sklearn_sprites._scene_description import against_own_colors, describe_scenes
 from sklearn_sprites._validation import Shape
+
+if TYPE_CHECKING:
+    from sklearn_sprites._engine.training.first_look import FirstLook
 
 
 def scene_background(params: dict[str, Any], batch: NDArray) -> str:
@@ -35,11 +39,7 @@ def seen_choices(
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
-    from sklearn_sprites._engine.training.recurring import (
-        larger_side,
-        lie_in_all_directions,
-        sprite_side,
-    )
+    from sklearn_sprites._engine.training.recurring import lie_in_all_directions
 
     spec = describe_scenes(shape, params, owner, background)
     if min(spec.height, spec.width) < SMALLEST_SIDE or spec.n_backgrounds > 1:
@@ -51,14 +51,30 @@ def seen_choices(
     if posed and not seen and lie_in_all_directions(look):
         seen["transformations"] = POSES
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
-    if isinstance(params["sprite_size"], str) and not spec.is_additive:
-        side = None
-        if spec.transformations == POSES[:1]:
-            side = sprite_side(look)
-        elif spec.has_scale and not spec.has_picture:
-            side = larger_side(look, min(spec.sprite_height, spec.sprite_width))
+    if isinstance(params["sprite_size"], str):
+        side = _seen_size(params["init"], spec, look)
         seen |= {"sprite_size": side} if side else {}
     return seen
+
+
+def _seen_size(
+    init: Any, spec: SceneSpec, look: "FirstLook"
+) -> tuple[int, int] | int | None:
+    """The size of sprites that are given, or of what images show."""
+    from sklearn_sprites._engine.training.recurring import larger_side, sprite_side
+
+    given = np.shape(init)[1:3] if not isinstance(init, str) else ()
+    if len(given) == 2:
+        high, wide = given
+        fits = 0 < high <= spec.height and 0 < wide <= spec.width
+        return (high, wide) if fits else None
+    if spec.is_additive:
+        return None
+    if spec.transformations == POSES[:1]:
+        return sprite_side(look)
+    if spec.has_scale and not spec.has_picture:
+        return larger_side(look, min(spec.sprite_height, spec.sprite_width))
+    return None
 
 
 def taken_choices(

@@ -82,6 +82,18 @@ def test_layers_over_pictures_are_turned_where_things_lie_in_all_directions(angl
     assert ("rotation" in taken["transformations"]) == angles
 
 
+def test_given_sprites_tell_their_size():
+    params = {"transformations": ("translation",)}
+    first = fitted(moved(size=8), **params)
+    again = fitted(moved(size=12), init=first.sprites_, **params)
+    assert again.resolved_params_["sprite_size"] == (12, 12)
+    high = first.sprites_[:, 2:]
+    model = fitted(moved(size=12), init=high, **params)
+    assert model.resolved_params_["sprite_size"] == (10, 12)
+    with pytest.raises(ValueError, match="init of shape"):
+        fitted(moved(), init=np.ones((2, SIDE + 1, SIDE, 2)), **params)
+
+
 def test_a_warm_start_goes_on_with_what_was_taken():
     params = {"transformations": ("translation",), "warm_start": True}
     model = fitted(moved(size=8), **params)

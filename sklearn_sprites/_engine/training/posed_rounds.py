@@ -143,7 +143,12 @@ class PosedLearner(AbstractLearner):
     def _windows(
         self, images: Tensor, alpha: Tensor, seen: Tensor, shown: Tensor
     ) -> Windows:
-        """What stands alone, and what layers saw that show nothing of it."""
+        """What stands alone, and what layers saw that show nothing of it.
+
+        Where sprites have light and dark parts, only what layers saw.
+        """
+        if self.spec.has_shades:
+            return layers_seen(seen[shown])
         apart = standing_apart(images, self.spec)
         whole = where_whole(apart)[:, None]
         covered = (alpha * whole).sum((2, 3)) > PART * alpha.sum((2, 3))
