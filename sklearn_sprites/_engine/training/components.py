@@ -3,7 +3,9 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
@@ -19,6 +21,8 @@ FILLED = 0.55  # share of its box that an object covers
 LOOSE = 0.25  # share of the blobs that is left out as least compact
 PIXEL = 1 / 12  # mean squared distance of a pixel's points from its center
 CHUNK = 128
+CROSS = np.zeros((3, 3, 3), bool)  # neighbors by sides, within an image
+CROSS[1, 1, :] = CROSS[1, :, 1] = True
 
 
 class Windows(NamedTuple):
@@ -57,20 +61,17 @@ def foreground(images: Tensor, ground: Tensor) -> Tensor:
 
 
 def components(shown: Tensor) -> Tensor:
-    """Labels (B, H, W) of pixels connected by their sides; 0 where nothing is shown."""
+    """Labels (B, H, W) of pixels connected by their sides; 0 where nothing is shown.
+
+    A label is the number of the last pixel of its component, row by row, from 1.
+    """
     height, width = shown.shape[1:]
-    number = torch.arange(1, height * width + 1, device=shown.device)
-    label = number.view(1, height, width) * shown
-    while True:  # the largest number spreads; a sync per step
-        spread = label.clone()
-        spread[:, 1:] = torch.maximum(spread[:, 1:], label[:, :-1])
-        spread[:, :-1] = torch.maximum(spread[:, :-1], label[:, 1:])
-        spread[:, :, 1:] = torch.maximum(spread[:, :, 1:], label[:, :, :-1])
-        spread[:, :, :-1] = torch.maximum(spread[:, :, :-1], label[:, :, 1:])
-        spread = spread * shown
-        if torch.equal(spread, label):
-            return label
-        label = spread
+    names, count = ndimage.label(shown.cpu().numpy(), CROSS)
+    number = np.tile(np.arange(1, height * width + 1), len(shown))
+    last = np.zeros(count + 1, np.int64)
+    last[names.ravel()] = number  # of pixels with one name the last remains
+    last[0] = 0
+    return torch.from_numpy(last[names]).to(shown.device)
 
 
 class Blobs(NamedTuple):
