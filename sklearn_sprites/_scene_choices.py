@@ -32,42 +32,45 @@ def seen_choices(
 ) -> dict[str, Any]:
     """Parameters that are "auto" as images (n, C, H, W) show, where they show it.
 
-    Colors may be the sprites' own; layers over pictures may be turned; sprites that are
-    only moved are as large as what recurs, and those that are scaled over a plain
-    ground are larger where all is large. Over several backgrounds, or where images are
-    no pictures, nothing is judged.
+    Sprites that are given tell their size. Colors may be the sprites' own; layers over
+    pictures may be turned; sprites that are only moved are as large as what recurs, and
+    those that are scaled over a plain ground are larger where all is large. Over
+    several backgrounds, or where images are no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
     from sklearn_sprites._engine.training.recurring import lie_in_all_directions
 
-    spec = describe_scenes(shape, params, owner, background)
+    seen = _given_size(params, shape)
+    spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if min(spec.height, spec.width) < SMALLEST_SIDE or spec.n_backgrounds > 1:
-        return {}
-    look, seen = FirstLook(batch, spec), dict[str, Any]()
+        return seen
+    look = FirstLook(batch, spec)
     if params["color"] == "auto" and not against_own_colors(params):
         seen |= {"color": "own"} if recur_in_colors(look) else {}
     posed = isinstance(params["transformations"], str) and spec.has_picture
-    if posed and not seen and lie_in_all_directions(look):
+    if posed and "color" not in seen and lie_in_all_directions(look):
         seen["transformations"] = POSES
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
-    if isinstance(params["sprite_size"], str):
-        side = _seen_size(params["init"], spec, look)
+    if isinstance(params["sprite_size"], str) and "sprite_size" not in seen:
+        side = _seen_side(spec, look)
         seen |= {"sprite_size": side} if side else {}
     return seen
 
 
-def _seen_size(
-    init: Any, spec: SceneSpec, look: "FirstLook"
-) -> tuple[int, int] | int | None:
-    """The size of sprites that are given, or of what images show."""
+def _given_size(params: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """The size of sprites that are given, if it is "auto" and they fit the images."""
+    if isinstance(params["init"], str) or not isinstance(params["sprite_size"], str):
+        return {}
+    size = np.shape(params["init"])[1:3]
+    fits = all(0 < side <= most for side, most in zip(size, shape, strict=False))
+    return {"sprite_size": size} if len(size) == 2 and fits else {}
+
+
+def _seen_side(spec: SceneSpec, look: "FirstLook") -> int | None:
+    """The side of sprites that images ask for."""
     from sklearn_sprites._engine.training.recurring import larger_side, sprite_side
 
-    given = np.shape(init)[1:3] if not isinstance(init, str) else ()
-    if len(given) == 2:
-        high, wide = given
-        fits = 0 < high <= spec.height and 0 < wide <= spec.width
-        return (high, wide) if fits else None
     if spec.is_additive:
         return None
     if spec.transformations == POSES[:1]:

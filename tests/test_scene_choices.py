@@ -90,6 +90,9 @@ def test_given_sprites_tell_their_size():
     high = first.sprites_[:, 2:]
     model = fitted(moved(size=12), init=high, **params)
     assert model.resolved_params_["sprite_size"] == (10, 12)
+    over = {"n_backgrounds": 2, "background": "image"}  # where nothing is judged
+    model = fitted(moved(), init=high, **over, **params)
+    assert model.resolved_params_["sprite_size"] == (10, 12)
     with pytest.raises(ValueError, match="init of shape"):
         fitted(moved(), init=np.ones((2, SIDE + 1, SIDE, 2)), **params)
 
