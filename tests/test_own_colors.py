@@ -294,20 +294,15 @@ def test_noise_does_not_hide_that_things_recur():
 
 @pytest.mark.parametrize("case", ["black and white", "between pixels"])
 def test_own_colors_are_chosen_for_other_things_that_recur(case):
-    images = twice(make_flags("plain", n_objects=1)[0])
+    images, classes = (twice(maps) for maps in make_flags("plain", n_objects=1))
     if case == "black and white":
         images = np.repeat((images.mean(3, keepdims=True) > 0.55) * 1.0, 3, 3)
-        images[make_flags("plain", n_objects=1)[1].repeat(2, 1).repeat(2, 2) == 0] = 0.5
+        images[classes == 0] = 0.5
     else:
-        half = draws_of(len(images), 2)
+        half = np.random.default_rng(0).integers(2, size=len(images))
         moved = (images + np.roll(images, 1, 1)) / 2
         images = np.where(half[:, None, None, None], moved, images)
     assert colors_of(images, n_backgrounds=1) == "own"
-
-
-def draws_of(n, k):
-    """Random whole numbers below k."""
-    return np.random.default_rng(0).integers(k, size=n)
 
 
 @pytest.mark.parametrize(
