@@ -5,9 +5,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sklearn_sprites._engine.scene_inference import ScenePredictor
 from sklearn_sprites._engine.scene_records import FittedScenes, LayerRecord
@@ -16,8 +13,6 @@ from sklearn_sprites._engine.scene_settings import (
     resolve_penalty,
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec, auto_scene
-from sklearn_sprites._engine.search.layers import Layers
-from sklearn_sprites._engine.search.patches import copies
 from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.rounds import fit_scenes, has_settled
 
@@ -349,25 +344,6 @@ def test_what_lies_between_pixels_on_black_is_found_once():
         )
         assert (apart[alike] > 2).all()
     assert ((record.sprite >= 0).sum(1) <= 3).mean() > 0.9
-
-
-@given(st.integers(0, 2**16))
-def test_copies_are_of_one_sprite_in_one_place_and_save_less(number):
-    draws = np.random.default_rng(number)
-    sprite, on = draws.integers(2, size=(3, 4)), draws.integers(2, size=(3, 4))
-    x, y = draws.integers(8, size=(2, 3, 4))
-    saves = draws.integers(3, size=(3, 4)) * 1.0
-    pose = np.stack([x, y, 0 * x, 0 * x], 2).astype(np.float32)
-    layers = Layers(*map(torch.tensor, (sprite, pose, on * 1.0)), torch.zeros(3, 4, 4))
-    told = copies(layers, torch.tensor(saves))
-    for b, i in np.ndindex(3, 4):
-        wanted = False
-        for j in range(4):
-            apart = max(abs(x[b, i] - x[b, j]), abs(y[b, i] - y[b, j]))
-            better = (saves[b, j], -j) > (saves[b, i], -i)
-            alike = sprite[b, i] == sprite[b, j] and apart <= 2
-            wanted |= bool(alike and better and on[b, i] and on[b, j])
-        assert bool(told[b, i]) == wanted
 
 
 def test_a_fit_has_settled_when_rounds_bring_nothing():

@@ -56,7 +56,7 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
             old = take(found, chosen)
             better = objective(new, searcher.penalty) < objective(old, searcher.penalty)
             found = put(found, chosen, choose(better, new, old))
-    return pruned(images, found, searcher, size)
+    return pruned(images, found, searcher, size, is_last=True)
 
 
 def _proposals(

@@ -1,11 +1,18 @@
-"""Parts of objects, and second copies of them, that were taken for objects."""
+"""What was taken for objects: parts of them, second copies, and what nobody can see."""
 
 import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.layers import flat
-from sklearn_sprites._engine.search.layers import Layers, Picture
+from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import (
+    Layers,
+    Picture,
+    layer_biases,
+    layer_colors,
+)
 
+LITTLE = 0.1  # share of what layers save that is not worth a layer that nobody sees
 BESIDE = 2.5  # pixels to the right and down within which a layer is a second copy
 
 
@@ -37,3 +44,22 @@ def copies(layers: Layers, saves: Tensor) -> Tensor:
     equal = saves[:, :, None] == saves[:, None]
     after = less | equal & (index[:, None] > index)
     return (same & after).any(2) & (layers.on > 0)
+
+
+def unseen(found: Picture, saves: Tensor, penalty: float, spec: SceneSpec) -> Tensor:
+    """Layers (B, L) in the color of the level behind, which trim others a little.
+
+    They would not pay if they stood alone, and save (B, L) little, for what the layers
+    that are seen save. What hides much of another layer is an object in any color.
+    """
+    if not spec.has_level:
+        return torch.zeros_like(saves) > 0
+    ink, alpha = flat(found.ink), flat(found.alpha)
+    gain, bias = layer_colors(found, spec), layer_biases(found, spec)
+    rest = (0 if bias is None else bias) - found.colors[:, :1]
+    change = gain.square().sum(2) * ink.square().sum(2)
+    change = change + 2 * (gain * rest).sum(2) * (ink * alpha).sum(2)
+    change = change + rest.square().sum(2) * alpha.square().sum(2)
+    seen = (change > penalty).to(saves)
+    usual = (saves * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1)
+    return (seen == 0) & (saves < LITTLE * usual)

@@ -23,7 +23,7 @@ from sklearn_sprites._engine.search.layers import (
     worth,
 )
 from sklearn_sprites._engine.search.moments import Window, around_masks
-from sklearn_sprites._engine.search.patches import copies, patches
+from sklearn_sprites._engine.search.patches import copies, patches, unseen
 from sklearn_sprites._engine.search.polish import polished
 from sklearn_sprites._engine.search.posed import (
     PoseSearcher,
@@ -169,12 +169,16 @@ def described(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
 
 
 def pruned(
-    images: Tensor, found: Found, searcher: Searcher, size: int | None = None
+    images: Tensor,
+    found: Found,
+    searcher: Searcher,
+    size: int | None = None,
+    is_last: bool = False,
 ) -> Found:
     """Drop layers that save less than the penalty, in each image the worst first.
 
     Over pictures, parts of other layers go before all others, and so do second copies
-    of what is only shifted on black.
+    of what is only shifted on black; in the end, so do layers that nobody can see.
     """
     n, size = len(images), size or len(images)
     spec = searcher.spec
@@ -182,7 +186,7 @@ def pruned(
     def judge(part: Tensor) -> Judged:
         some = take(found, part)
         seen = ordered(images[part], some.picture, spec)
-        return _judged(images[part], some.layers, seen, searcher)
+        return _judged(images[part], some.layers, seen, searcher, is_last)
 
     best = by_parts(judge, n, size, images.device)
     rows = torch.arange(n, device=images.device)
@@ -195,7 +199,8 @@ def pruned(
             drawn = old.picture.drawn * on[..., None, None, None]
             seen = settle(images[part], drawn, old.layers.over, spec)
             fewer = old.layers._replace(on=on)
-            best = put(best, part, _judged(images[part], fewer, seen, searcher))
+            judged = _judged(images[part], fewer, seen, searcher, is_last)
+            best = put(best, part, judged)
         if not len(rows):
             break
     return best.found
@@ -209,7 +214,11 @@ class Judged(NamedTuple):
 
 
 def _judged(
-    images: Tensor, layers: Layers, picture: Picture, searcher: Searcher
+    images: Tensor,
+    layers: Layers,
+    picture: Picture,
+    searcher: Searcher,
+    is_last: bool,
 ) -> Judged:
     spec = searcher.spec
     values = worth(images, picture, spec)
@@ -222,4 +231,7 @@ def _judged(
         useful = torch.where(false, -1, useful)
     if spec.is_additive:
         useful = torch.where(copies(layers, found.saves), -1, useful)
+    if is_last:
+        hidden = unseen(picture, found.saves, searcher.penalty, spec)
+        useful = torch.where(hidden, -1, useful)
     return Judged(found, torch.where(layers.on > 0, useful, torch.inf))
