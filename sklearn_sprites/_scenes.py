@@ -368,16 +368,16 @@ class Decomposition:
             or if there is no such sprite, or `sprite` has another shape.
         """
         sprite = self._per_layer("sprite", sprite)
-        if (
-            sprite.dtype.kind not in "iu"
-            or not ((sprite >= 0) & (sprite < len(self.palette))).all()
-        ):
+        is_whole = sprite.dtype.kind in "iu"
+        wrong = sprite[(sprite < 0) | (sprite >= len(self.palette)) | (not is_whole)]
+        if wrong.size:
             raise ValueError(
-                f"sprite must be an index from 0 to {len(self.palette) - 1}, got "
-                f"{sprite!r}."
+                f"sprite must be an index from 0 to {len(self.palette) - 1}, an "
+                f"integer; got {wrong[0].item()!r}."
             )
         chosen, color = self._chosen(layers), self.color
-        swapped = replace(self, sprite=np.where(chosen, sprite, self.sprite))
+        kept = np.where(chosen, sprite, self.sprite).astype(self.sprite.dtype)
+        swapped = replace(self, sprite=kept)
         is_own = (self.gain == 1).all(-1) & (self.bias == 0).all(-1)
         return swapped.recolor(chosen & ~is_own, color)
 

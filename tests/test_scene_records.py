@@ -117,9 +117,13 @@ def test_a_swapped_sprite_keeps_the_color_of_the_layer():
     np.testing.assert_allclose(swapped.color[:, :2], found.color[:, :2])
 
 
-@pytest.mark.parametrize("sprite", [4, -1, 0.5, [[0], [9]]])
-def test_sprites_that_are_none_are_refused(sprite):
-    with pytest.raises(ValueError, match="from 0 to 3"):
+@pytest.mark.parametrize(
+    ("sprite", "got"),
+    [(4, "4"), (-1, "-1"), (0.5, r"0\.5"), (True, "True"), ([[0], [9]], "9")],
+)
+def test_sprites_that_are_none_are_refused(sprite, got):
+    wanted = f"^sprite must be an index from 0 to 3, an integer; got {got}.$"
+    with pytest.raises(ValueError, match=wanted):
         make_record().swap_sprite(0, sprite)
 
 
