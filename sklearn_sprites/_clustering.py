@@ -150,7 +150,8 @@ class SpriteClustering(
         unless sprites were given, a pass lowers the inertia by less than 3e-6 of it.
     batch_size : int, default=128
         Images per step of training; fewer, down to 32, from sets of less than twenty
-        batches, but not with :class:`Milestones`.
+        batches, or than a hundred with `n_backgrounds`, but not with
+        :class:`Milestones`.
     learning_rate : float, default=1e-3
         Step size of the optimizer, Adam.
     warm_start : bool, default=False

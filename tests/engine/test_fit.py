@@ -9,6 +9,7 @@ from sklearn_sprites._engine.inference import Predictor
 from sklearn_sprites._engine.settings import ClonePerturb, Swap, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.fit import fit_clustering
+from sklearn_sprites._engine.training.loop import batch_size
 from sklearn_sprites.exceptions import TrainingDivergedError
 
 SIDE = 8
@@ -161,6 +162,28 @@ def test_d1_the_same_seed_gives_the_same_bits(rule):
     for name, value in first.arrays.items():
         np.testing.assert_array_equal(value, again.arrays[name], err_msg=name)
     assert not np.array_equal(first.sprites, other.sprites)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "layered", "size"),
+    [
+        (10_000, False, 128),
+        (2_560, False, 128),
+        (1_800, False, 90),
+        (300, False, 32),
+        (20, False, 20),
+        (1, False, 2),
+        (13_000, True, 128),
+        (7_200, True, 72),
+        (3_600, True, 36),
+        (1_800, True, 32),
+    ],
+)
+def test_batches_of_small_sets_are_small_and_of_two_layers_smaller(
+    n_images, layered, size
+):
+    assert batch_size(128, n_images, layered) == size
+    assert batch_size(8, n_images, layered) == min(size, 8)
 
 
 def test_the_images_are_left_as_they_were():

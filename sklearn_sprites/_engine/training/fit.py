@@ -79,7 +79,7 @@ def fit_clustering(
             noise,
             settings.batch_size
             if is_dated
-            else batch_size(settings.batch_size, len(data)),
+            else batch_size(settings.batch_size, len(data), spec.is_layered),
             settings.mask_noise,
             weights,
             torch.zeros(len(model.sprites), dtype=torch.int64, device=device),

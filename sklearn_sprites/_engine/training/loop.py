@@ -14,7 +14,8 @@ from sklearn_sprites._engine.training.ledger import Ledger
 MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
 SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
 FEW = 32  # images that every batch may have
-SHARE = 20  # a batch with more of them holds at most 1/SHARE of a set
+SHARE = 20  # a batch with more of them holds at most 1/SHARE of a set,
+SHARE_OVER_BACKGROUNDS = 100  # or this, as two layers need more steps to settle
 CHUNK = 512  # images looked at together, without gradient
 
 
@@ -58,9 +59,10 @@ def make_optimizer(
     return torch.optim.Adam(groups, lr=learning_rate, fused=True)
 
 
-def batch_size(wanted: int, n_images: int) -> int:
+def batch_size(wanted: int, n_images: int, is_layered: bool) -> int:
     """Images of a batch: as wanted, or fewer for sets of a few batches only."""
-    enough = max(n_images // SHARE, FEW)
+    share = SHARE_OVER_BACKGROUNDS if is_layered else SHARE
+    enough = max(n_images // share, FEW)
     return max(min(wanted, n_images, enough), SMALLEST_BATCH)
 
 
