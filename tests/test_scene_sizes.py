@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_sprites import LayeredSpriteDecomposition
+from sklearn_sprites import LayeredSpriteDecomposition, Search
 from sklearn_sprites.metrics import segmentation_adjusted_rand_score
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -50,3 +50,35 @@ def test_things_that_are_only_shifted_are_told_apart_at_any_size(size, level):
     found = model.render(model.decomposition_, "instances")
     assert segmentation_adjusted_rand_score(instances, found) > 0.9
     assert model.counts_.min() > 0.5 * model.counts_.max()
+
+
+def large_squares(sizes, side=48):
+    """A square of each size in the middle of an image."""
+    X = np.full((len(sizes), side, side, 3), 0.5)
+    for number, (image, size) in enumerate(zip(X, sizes, strict=True)):
+        low = (side - size) // 2
+        image[low : low + size, low : low + size] = COLORS[number % 3]
+    return X
+
+
+@pytest.mark.parametrize("localizer", ["search", Search(scales=(0.46, 0.68, 1.0))])
+def test_what_fills_an_image_is_found_where_sprites_are_as_large(localizer):
+    X = large_squares(np.linspace(20, 38, 30).round().astype(int))
+    model = LayeredSpriteDecomposition(
+        1,
+        n_layers=1,
+        n_backgrounds=1,
+        sprite_size=48,
+        transformations=("translation", "scale"),
+        localizer=localizer,
+        max_rounds=8,
+        random_state=0,
+    ).fit(X)
+    left = np.square(X - model.render(model.decomposition_)).mean((1, 2, 3))
+    assert left[:10].max() < 3e-3
+    if localizer == "search":
+        assert left.max() < 3e-3
+        assert model.decomposition_.scale.max() > 1.25
+    else:  # scales that are given are kept to
+        assert left.max() > 3e-3
+        assert model.decomposition_.scale.max() < 1.25

@@ -93,6 +93,16 @@ class SceneSpec:
         return "projective" in self.transformations
 
     @property
+    def fills_image(self) -> bool:
+        """Whether a sprite is as large as the images."""
+        sides = zip(
+            (self.sprite_height, self.sprite_width),
+            (self.height, self.width),
+            strict=True,
+        )
+        return any(sprite >= image for sprite, image in sides)
+
+    @property
     def pose_size(self) -> int:
         """Numbers of a pose: of a similarity, an affine or a projective one."""
         return SIMILARITY + 2 * self.has_affine + 2 * self.has_projective

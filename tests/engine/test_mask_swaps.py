@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,16 +22,18 @@ from sklearn_sprites._engine.training.mask_swaps import (
     MOST,
     Windows,
     averaged,
+    exact,
     layers_seen,
     matched,
     some_of,
     standing_alone,
     swapped,
 )
-from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.pose_kmeans import all_poses, posed_grids
 from sklearn_sprites._engine.training.posed_rounds import is_trusted
 from sklearn_sprites._engine.training.rounds import fit_scenes
 from tests.oracles_scenes import mask_cost
+from tests.strategies import attack
 
 SIDE = 12
 SPEC = SceneSpec(3, 2, 1, 1, 24, 24, SIDE, SIDE, ("translation",), "flat")
@@ -48,6 +51,18 @@ def shapes(side=SIDE):
     return torch.stack([ring, plus, wedge]).float()
 
 
+def smooth(mask):
+    """A mask (h, w) with soft edges."""
+    return F.avg_pool2d(mask[None, None], 3, 1, 1)[0, 0]
+
+
+def sampled(mask, pose):
+    """A mask (h, w) in poses (n, 4): (n, h, w)."""
+    there, _ = posed_grids(pose, tuple(mask.shape))
+    every = mask.expand(len(pose), 1, -1, -1)
+    return F.grid_sample(every, there, align_corners=False)[:, 0]
+
+
 def shown_windows(kinds, noise=0.05, seed=0, side=SIDE):
     """Windows of these kinds with noise, all pixels alike."""
     make = torch.Generator().manual_seed(seed)
@@ -57,9 +72,9 @@ def shown_windows(kinds, noise=0.05, seed=0, side=SIDE):
 
 
 @pytest.mark.parametrize("side", [SIDE, 16])  # 16 are compared in pairs of pixels
-def test_costs_are_those_of_masks_drawn_in_every_pose(side):
+def test_costs_are_those_of_masks_drawn_in_the_pose_that_is_told(side):
     spec = SceneSpec(3, 2, 1, 1, 40, 40, side, side, ("translation",), "flat")
-    there, _ = pose_grids(spec, torch.zeros(1))
+    poses = all_poses(spec, torch.zeros(1))
     make = torch.Generator().manual_seed(1)
     windows = shown_windows([0, 1, 2, 2], side=side)
     uneven = torch.rand(windows.alpha.shape, generator=make)
@@ -69,17 +84,55 @@ def test_costs_are_those_of_masks_drawn_in_every_pose(side):
             for part in (windows.alpha, uneven, shapes(side))
         ]
         windows, masks = Windows(*doubled[:2]), doubled[2]
-        there = there[len(there) // 2 :][:1]  # the pose that changes nothing
+        poses = poses[len(poses) // 2 :][:1]  # the pose that changes nothing
     else:
         windows, masks = windows._replace(weight=uneven), shapes()
-    found = matched(windows, masks, there)
+    found = matched(windows, masks, poses)
+    there, _ = posed_grids(poses, (side, side))
     for i, (alpha, weight) in enumerate(zip(*windows, strict=True)):
         for k, mask in enumerate(masks):
-            cost, pose = mask_cost(alpha, weight, mask, there)
+            told, _ = posed_grids(found.pose[i, k][None], (side, side))
+            cost, _ = mask_cost(alpha, weight, mask, told)
             assert float(found.cost[i, k]) == pytest.approx(cost, abs=1e-4)
-            assert int(found.pose[i, k]) == pose
+            assert cost <= mask_cost(alpha, weight, mask, there)[0] + 1e-5
 
 
+@attack
+@given(
+    st.floats(-0.8, 0.8),
+    st.floats(-0.8, 0.8),
+    st.floats(-0.04, 0.04),
+    st.floats(-0.1, 0.1),
+    st.integers(0, 2),
+)
+def test_what_lies_between_poses_is_found_exactly(dx, dy, size, angle, kind):
+    mask, half = smooth(shapes(16)[kind]), 16 / 2
+    there = torch.tensor([[dx / half, dy / half, size, angle]])
+    alpha = sampled(mask, there)
+    windows = Windows(alpha, torch.ones_like(alpha))
+    nothing = torch.zeros(1, 4)
+    before = float((alpha - mask).square().sum())
+    error, pose = exact(windows, mask, nothing, torch.ones(4) > 0)
+    assert float(error[0]) <= 0.1 * before + 0.02
+    left = (alpha - sampled(mask, pose)).square().sum()
+    assert float(error[0]) == pytest.approx(float(left), abs=1e-4)
+
+
+@attack
+@given(st.integers(0, 2**16), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_exact_poses_are_never_worse_and_keep_what_is_fixed(seed, free):
+    make = torch.Generator().manual_seed(seed)
+    alpha, weight = torch.rand((2, 5, SIDE, SIDE), generator=make)
+    mask = torch.rand((SIDE, SIDE), generator=make)
+    pose = torch.randn((5, 4), generator=make) / 10
+    is_free = torch.tensor(free)
+    error, better = exact(Windows(alpha, weight), mask, pose, is_free)
+    before = (weight * (alpha - sampled(mask, pose)).square()).sum((1, 2))
+    assert (error <= before + 1e-4).all()
+    assert torch.equal(better[:, ~is_free], pose[:, ~is_free])
+
+
+@attack
 @given(st.permutations([0, 1, 2]), st.integers(0, 5))
 def test_a_kind_that_no_mask_shows_gets_the_one_that_is_not_missed(kinds, seed):
     lost, kept, twice = kinds
@@ -113,8 +166,8 @@ def test_a_blend_of_two_kinds_becomes_one_of_them():
     masks = torch.stack([(ring + plus) / 2, wedge, wedge])
     windows = shown_windows([0] * 20 + [1] * 20 + [2] * 20)
     changed, _ = swapped(masks, windows, SPEC)
-    there, _ = pose_grids(SPEC, masks)
-    owner = matched(windows, changed, there).cost.argmin(1).view(3, 20)
+    poses = all_poses(SPEC, masks)
+    owner = matched(windows, changed, poses).cost.argmin(1).view(3, 20)
     assert (owner == owner[:, :1]).all()
     assert len(owner[:, 0].unique()) == 3
 
@@ -124,19 +177,19 @@ def test_pixels_without_weight_say_nothing():
     hidden = torch.ones_like(windows.weight)
     hidden[:, : SIDE // 2] = 0
     alpha = torch.where(hidden > 0, windows.alpha, 0.0)
-    there, _ = pose_grids(SPEC, alpha)
+    poses = all_poses(SPEC, alpha)
     ring, _, wedge = shapes()
-    found = matched(Windows(alpha, hidden), torch.stack([ring, wedge]), there)
+    found = matched(Windows(alpha, hidden), torch.stack([ring, wedge]), poses)
     assert (found.cost[:, 0] < found.cost[:, 1]).all()
 
 
 def test_averages_are_weighted_means_and_masks_without_windows_stay():
     windows = shown_windows([0] * 8, noise=0.1)
-    there, back = pose_grids(SPEC, windows.alpha)
+    poses = all_poses(SPEC, windows.alpha)
     masks = torch.stack([shapes()[0], torch.zeros(SIDE, SIDE)])
-    found = matched(windows, masks, there)
-    still = found._replace(pose=torch.full_like(found.pose, len(there) // 2))
-    new = averaged(windows, masks, still, back)
+    found = matched(windows, masks, poses)
+    still = found._replace(pose=torch.zeros_like(found.pose))
+    new = averaged(windows, masks, still)
     assert (new[0] - windows.alpha.mean(0)).abs().max() < 0.02
     assert torch.equal(new[1], masks[1])
 
@@ -162,8 +215,8 @@ def test_what_stands_alone_is_seen_as_a_whole():
     seen = standing_alone(windows_of(views, spec, apart))
     assert len(seen.alpha) == int(apart.whole.sum()) > 10
     centered = gauged(shapes(), spec)
-    there, _ = pose_grids(spec, centered)
-    assert (matched(seen, centered, there).cost.amin(1) < -2.5).double().mean() > 0.9
+    poses = all_poses(spec, centered)
+    assert (matched(seen, centered, poses).cost.amin(1) < -2.5).double().mean() > 0.9
     inner = where_whole(apart)
     wrong = (views[:, 0] - 0.5).abs() > 0.2
     assert not (inner & ~wrong).any()

@@ -267,6 +267,7 @@ def test_scales_over_pictures_are_wide():
     assert Search().plan(has_picture=False) == SearchPlan()
     scales = Search().plan(has_picture=True).scales
     assert max(scales) > 5 * min(scales)
+    assert Search().plan(has_picture=True, fills_image=True).scales == scales
 
 
 def test_what_a_search_leaves_open_goes_by_the_ground():
@@ -276,6 +277,8 @@ def test_what_a_search_leaves_open_goes_by_the_ground():
     assert replace(over, parts=0.9, restarts=0) == Search().plan(has_picture=True)
     plain = replace(SearchPlan(), parts=1, restarts=2)
     assert asked.plan(has_picture=False) == plain != over
+    full = Search().plan(has_picture=False, fills_image=True)
+    assert full == replace(SearchPlan(), scales=(*SearchPlan().scales, 1.2))
 
 
 def large_scene(colors, poses):

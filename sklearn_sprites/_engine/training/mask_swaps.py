@@ -6,7 +6,8 @@ window that no mask explains is tried as one more mask: if all windows together
 gain more by it than the mask that is missed least is worth, there are two kinds of
 things where there was one mask, or one where there were two. Windows count by
 logarithms of errors, as in :mod:`.shaded_kmeans`; those that no mask explains at all,
-such as two things in one, count only for a mask that does.
+such as two things in one, count only for a mask that does. Poses are tried on a grid,
+and the best is made exact, or thin things would not look like themselves.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,10 @@ from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.training.components import Windows as Objects
-from sklearn_sprites._engine.training.pose_kmeans import pose_grids
+from sklearn_sprites._engine.training.pose_kmeans import (
+    all_poses,
+    posed_grids,
+)
 from sklearn_sprites._engine.training.splits import removal_costs
 
 MOST = 400  # windows that decide
@@ -30,6 +34,8 @@ ODD = 0.1  # share left from which a window is not of the mask's kind at all
 FAINT = 0.05  # squared error of a window that is nothing
 OPEN = 1e-2  # evidence in a pixel below which it says little
 RIDGE = 1e-3
+EXACT = 2  # Gauss-Newton steps from the best pose of the grid
+DAMPING = 1e-2
 COARSE = 16  # pixels of a side from which masks are compared in pairs of pixels
 
 
@@ -54,7 +60,7 @@ class Windows(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Costs (n, K) of masks in their best poses, and the indices of these poses."""
+    """Costs (n, K) of masks in their best poses, and these poses, (n, K, 4)."""
 
     cost: Tensor
     pose: Tensor
@@ -100,10 +106,10 @@ def swapped(
     new: list[int] = []
     if len(masks) < 2 or not len(windows.alpha):
         return masks, new
-    there, back = pose_grids(spec, masks)
-    found = matched(windows, masks, there)
+    poses = all_poses(spec, masks)
+    found = matched(windows, masks, poses)
     for _ in range(len(masks)):
-        more, tried = _one_more(masks, found, windows, there, back)
+        more, tried = _one_more(masks, found, windows, poses)
         best = found.cost.amin(1)
         gain = float((best - tried.cost[:, -1]).clamp_min(0).sum())
         missed = float(removal_costs(found.cost).min())
@@ -112,8 +118,8 @@ def swapped(
         worth = removal_costs(tried.cost)
         leaving = int(worth[:-1].argmin())
         kept = [k if k != leaving else len(masks) for k in range(len(masks))]
-        changed = averaged(windows, more[kept], tried.take(kept), back)
-        after = matched(windows, changed, there)
+        changed = averaged(windows, more[kept], tried.take(kept))
+        after = matched(windows, changed, poses)
         if float(best.mean() - after.cost.amin(1).mean()) < WORTH:
             break
         masks, found, new = changed, after, [*new, leaving]
@@ -121,46 +127,88 @@ def swapped(
 
 
 def _one_more(
-    masks: Tensor, found: Match, windows: Windows, there: Tensor, back: Tensor
+    masks: Tensor, found: Match, windows: Windows, poses: Tensor
 ) -> tuple[Tensor, Match]:
     """Masks and the best window among some that are explained badly."""
     best = found.cost.amin(1)
     worst = best.argsort(descending=True, stable=True)[: (len(best) + 1) // 2]
     worst = worst[:: -(-len(worst) // TRIED)]
-    tried = matched(windows, windows.alpha[worst], there)
+    tried = matched(windows, windows.alpha[worst], poses)
     gains = (best[:, None] - tried.cost).clamp_min(0).sum(0)
     chosen = int(gains.argmax())
     more = torch.cat([masks, windows.alpha[worst[chosen], None]])
     both = found.beside(tried.take([chosen]))
     last = len(masks)
     for _ in range(STEPS):
-        more = averaged(windows, more, both, back, only=last)
-        again = matched(windows, more[last:], there)
+        more = averaged(windows, more, both, only=last)
+        again = matched(windows, more[last:], poses)
         both = both.take(list(range(last))).beside(again)
     return more, both
 
 
-def matched(windows: Windows, masks: Tensor, there: Tensor) -> Match:
-    """Compare masks (K, h, w) in all poses (P, h, w, 2) with windows."""
+def matched(windows: Windows, masks: Tensor, poses: Tensor) -> Match:
+    """Compare masks (K, h, w) with windows, in poses (P, 4) and those between them."""
     energy = windows.energy
     if _has_pairs(masks):
         weight = _paired(windows.weight)
         alpha = _paired(windows.alpha * windows.weight) / weight.clamp_min(1e-9)
         windows, masks = Windows(alpha, 4 * weight), _paired(masks)
-        there = F.avg_pool2d(there.movedim(3, 1), 2).movedim(1, 3)
+    there, _ = posed_grids(poses, (masks.shape[1], masks.shape[2]))
     weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
     both = weight * alpha
     without = (both * alpha).sum(1, keepdim=True)
-    costs, poses = [], []
+    is_free = (poses != poses[:1]).any(0)
+    costs, found = [], []
     for mask in masks:
-        every = mask.expand(len(there), 1, -1, -1)
-        drawn = F.grid_sample(every, there, align_corners=False).flatten(1)
+        drawn = _drawn(mask, there).flatten(1)
         left = without - 2 * both @ drawn.T + weight @ drawn.square().T
-        least, pose = left.min(1)
-        share = (least / energy).clamp(0, ODD)
+        error, pose = exact(windows, mask, poses[left.argmin(1)], is_free)
+        share = (error / energy).clamp(0, ODD)
         costs.append((share + UNEXPLAINED).log())
-        poses.append(pose)
-    return Match(torch.stack(costs, 1), torch.stack(poses, 1))
+        found.append(pose)
+    return Match(torch.stack(costs, 1), torch.stack(found, 1))
+
+
+def _drawn(mask: Tensor, there: Tensor) -> Tensor:
+    """A mask (h, w) sampled at (P, h, w, 2): (P, h, w)."""
+    every = mask.expand(len(there), 1, -1, -1)
+    return F.grid_sample(every, there, align_corners=False)[:, 0]
+
+
+def exact(
+    windows: Windows, mask: Tensor, pose: Tensor, is_free: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Squared errors (n,) of windows under a mask (h, w), and better poses (n, 4).
+
+    Gauss-Newton steps, of the parameters that are free (4,), kept where they help.
+    """
+    sides = (mask.shape[0], mask.shape[1])
+    nudges = torch.diag_embed(is_free * (2 / min(sides)))  # about a pixel
+
+    def draw(pose: Tensor) -> Tensor:
+        return _drawn(mask, posed_grids(pose, sides)[0]).flatten(1)
+
+    def error_of(drawn: Tensor) -> Tensor:
+        return (weight * (alpha - drawn).square()).sum(1)
+
+    weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
+    now = draw(pose)
+    error = error_of(now)
+    for _ in range(EXACT):
+        slopes = torch.stack(
+            [(draw(pose + nudge) - draw(pose - nudge)) / 2 for nudge in nudges], 1
+        )
+        normal = (slopes * weight[:, None]) @ slopes.mT
+        damping = DAMPING * normal.diagonal(dim1=1, dim2=2) + 1e-6
+        right = (slopes * (weight * (alpha - now))[:, None]).sum(2)
+        step = torch.linalg.solve(normal + torch.diag_embed(damping), right)
+        other = pose + step.clamp(-2, 2) @ nudges
+        there = draw(other)
+        better = error_of(there) < error
+        pose = torch.where(better[:, None], other, pose)
+        now = torch.where(better[:, None], there, now)
+        error = torch.minimum(error_of(there), error)
+    return error, pose
 
 
 def _has_pairs(masks: Tensor) -> bool:
@@ -174,12 +222,13 @@ def _paired(maps: Tensor) -> Tensor:
 
 
 def averaged(
-    windows: Windows, masks: Tensor, found: Match, back: Tensor, only: int | None = None
+    windows: Windows, masks: Tensor, found: Match, only: int | None = None
 ) -> Tensor:
     """Masks of least squares over the windows that each explains best.
 
-    All of them, or `only` one. Windows are turned back by poses (P, h, w, 2).
+    All of them, or `only` one.
     """
+    sides = (masks.shape[1], masks.shape[2])
     maps = torch.stack([windows.alpha * windows.weight, windows.weight], 1)
     maps = maps / windows.energy[:, None, None, None]
     new, owner = masks.clone(), found.cost.argmin(1)
@@ -187,7 +236,7 @@ def averaged(
         mine = (owner == k).nonzero()[:, 0]
         if not len(mine):
             continue
-        turned = back[found.pose[mine, k]]
+        turned = posed_grids(found.pose[mine, k], sides)[1]
         seen = F.grid_sample(maps[mine], turned, align_corners=False)
         certain = (-found.cost[mine, k]).exp()[:, None, None, None]
         top, bottom = (certain * seen).sum(0)

@@ -22,9 +22,8 @@ RESTARTS = 8
 ROUNDS = 8
 
 
-def pose_grids(spec: SceneSpec, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Sampling grids (P, h, w, 2) of sprites in poses, and of windows turned back."""
-    sides = (spec.sprite_height, spec.sprite_width)
+def all_poses(spec: SceneSpec, like: Tensor) -> Tensor:
+    """Poses (P, 4): shift in halves of a sprite, log-scale, and angle."""
     turns = range(TURNS) if spec.has_rotation else (0,)
     scales = SCALES if spec.has_scale else (1.0,)
     poses = [
@@ -34,14 +33,23 @@ def pose_grids(spec: SceneSpec, like: Tensor) -> tuple[Tensor, Tensor]:
         for dx in SHIFTS
         for dy in SHIFTS
     ]
-    pose = torch.tensor(poses).to(like)
-    half = torch.tensor([sides[1] / 2, sides[0] / 2]).to(like)
+    return torch.tensor(poses).to(like)
+
+
+def posed_grids(pose: Tensor, sides: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Grids (P, h, w, 2) that sample sprites in poses (P, 4), and windows back."""
+    half = torch.tensor([sides[1] / 2, sides[0] / 2]).to(pose)
     matrix = to_frame(pose, sides) * half  # between coordinates in [-1, 1]
     shift = pose[:, None, :2]
-    points = frame_points(sides, like)
+    points = frame_points(sides, pose)
     there = (points - shift) @ matrix.transpose(1, 2)
     back = points @ torch.linalg.inv(matrix).transpose(1, 2) + shift
     return there.view(-1, *sides, 2), back.view(-1, *sides, 2)
+
+
+def pose_grids(spec: SceneSpec, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Sampling grids (P, h, w, 2) of sprites in poses, and of windows turned back."""
+    return posed_grids(all_poses(spec, like), (spec.sprite_height, spec.sprite_width))
 
 
 def match_poses(
