@@ -35,7 +35,7 @@ FAINT = 0.05  # squared error of a window that is nothing
 OPEN = 1e-2  # evidence in a pixel below which it says little
 RIDGE = 1e-3
 EXACT = 2  # Gauss-Newton steps from the best pose of the grid
-DAMPING = 1e-2
+DAMPING = 1e-2  # of the diagonal, in these steps
 COARSE = 16  # pixels of a side from which masks are compared in pairs of pixels
 
 
@@ -203,11 +203,12 @@ def exact(
         right = (slopes * (weight * (alpha - now))[:, None]).sum(2)
         step = torch.linalg.solve(normal + torch.diag_embed(damping), right)
         other = pose + step.clamp(-2, 2) @ nudges
-        there = draw(other)
-        better = error_of(there) < error
+        tried = draw(other)
+        left = error_of(tried)
+        better = left < error
         pose = torch.where(better[:, None], other, pose)
-        now = torch.where(better[:, None], there, now)
-        error = torch.minimum(error_of(there), error)
+        now = torch.where(better[:, None], tried, now)
+        error = torch.minimum(left, error)
     return error, pose
 
 
