@@ -29,9 +29,14 @@ from sklearn_sprites._engine.training.mask_swaps import (
     standing_alone,
     swapped,
 )
-from sklearn_sprites._engine.training.pose_kmeans import all_poses, posed_grids
+from sklearn_sprites._engine.training.pose_kmeans import (
+    all_poses,
+    sampling_grids,
+    sampling_maps,
+)
 from sklearn_sprites._engine.training.posed_rounds import is_trusted
 from sklearn_sprites._engine.training.rounds import fit_scenes
+from sklearn_sprites._engine.training.scene_evidence import frame_points
 from tests.oracles_scenes import mask_cost
 from tests.strategies import attack
 
@@ -58,7 +63,7 @@ def smooth(mask):
 
 def sampled(mask, pose):
     """A mask (h, w) in poses (n, 4): (n, h, w)."""
-    there, _ = posed_grids(pose, tuple(mask.shape))
+    there = sampling_grids(pose, tuple(mask.shape))
     every = mask.expand(len(pose), 1, -1, -1)
     return F.grid_sample(every, there, align_corners=False)[:, 0]
 
@@ -88,10 +93,10 @@ def test_costs_are_those_of_masks_drawn_in_the_pose_that_is_told(side):
     else:
         windows, masks = windows._replace(weight=uneven), shapes()
     found = matched(windows, masks, poses)
-    there, _ = posed_grids(poses, (side, side))
+    there = sampling_grids(poses, (side, side))
     for i, (alpha, weight) in enumerate(zip(*windows, strict=True)):
         for k, mask in enumerate(masks):
-            told, _ = posed_grids(found.pose[i, k][None], (side, side))
+            told = sampling_grids(found.pose[i, k][None], (side, side))
             cost, _ = mask_cost(alpha, weight, mask, told)
             assert float(found.cost[i, k]) == pytest.approx(cost, abs=1e-4)
             assert cost <= mask_cost(alpha, weight, mask, there)[0] + 1e-5
@@ -116,6 +121,16 @@ def test_what_lies_between_poses_is_found_exactly(dx, dy, size, angle, kind):
     assert float(error[0]) <= 0.1 * before + 0.02
     left = (alpha - sampled(mask, pose)).square().sum()
     assert float(error[0]) == pytest.approx(float(left), abs=1e-4)
+
+
+@attack
+@given(st.integers(0, 2**16))
+def test_maps_of_points_are_the_grids(seed):
+    pose = torch.randn((3, 4), generator=torch.Generator().manual_seed(seed)) / 2
+    for sides in ((5, 8), (6, 6)):
+        points = F.pad(frame_points(sides, pose), (0, 1), value=1.0)
+        told = (sampling_maps(pose, sides) @ points.T).mT.view(3, *sides, 2)
+        torch.testing.assert_close(told, sampling_grids(pose, sides))
 
 
 @attack

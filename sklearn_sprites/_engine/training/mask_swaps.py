@@ -17,11 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.layers import pick
 from sklearn_sprites._engine.training.components import Windows as Objects
 from sklearn_sprites._engine.training.pose_kmeans import (
     all_poses,
-    posed_grids,
+    returning_grids,
+    sampling_grids,
+    sampling_maps,
 )
+from sklearn_sprites._engine.training.scene_evidence import frame_points
 from sklearn_sprites._engine.training.splits import removal_costs
 
 MOST = 400  # windows that decide
@@ -153,26 +157,20 @@ def matched(windows: Windows, masks: Tensor, poses: Tensor) -> Match:
         weight = _paired(windows.weight)
         alpha = _paired(windows.alpha * windows.weight) / weight.clamp_min(1e-9)
         windows, masks = Windows(alpha, 4 * weight), _paired(masks)
-    there, _ = posed_grids(poses, (masks.shape[1], masks.shape[2]))
+    there = sampling_grids(poses, (masks.shape[1], masks.shape[2]))
     weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
     both = weight * alpha
     without = (both * alpha).sum(1, keepdim=True)
     is_free = (poses != poses[:1]).any(0)
     costs, found = [], []
     for mask in masks:
-        drawn = _drawn(mask, there).flatten(1)
+        drawn = _sampled(mask[None], there)[:, 0]
         left = without - 2 * both @ drawn.T + weight @ drawn.square().T
         error, pose = exact(windows, mask, poses[left.argmin(1)], is_free)
         share = (error / energy).clamp(0, ODD)
         costs.append((share + UNEXPLAINED).log())
         found.append(pose)
     return Match(torch.stack(costs, 1), torch.stack(found, 1))
-
-
-def _drawn(mask: Tensor, there: Tensor) -> Tensor:
-    """A mask (h, w) sampled at (P, h, w, 2): (P, h, w)."""
-    every = mask.expand(len(there), 1, -1, -1)
-    return F.grid_sample(every, there, align_corners=False)[:, 0]
 
 
 def exact(
@@ -184,32 +182,46 @@ def exact(
     """
     sides = (mask.shape[0], mask.shape[1])
     nudges = torch.diag_embed(is_free * (2 / min(sides)))  # about a pixel
-
-    def draw(pose: Tensor) -> Tensor:
-        return _drawn(mask, posed_grids(pose, sides)[0]).flatten(1)
-
-    def error_of(drawn: Tensor) -> Tensor:
-        return (weight * (alpha - drawn).square()).sum(1)
-
     weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
-    now = draw(pose)
-    error = error_of(now)
+    planes = torch.stack([mask, *_slopes(mask)])
+
+    points = F.pad(frame_points(sides, mask), (0, 1), value=1.0).T  # (3, P)
+
+    def look(pose: Tensor) -> tuple[Tensor, Tensor]:
+        seen = _sampled(planes, sampling_grids(pose, sides))
+        return seen, (weight * (alpha - seen[:, 0]).square()).sum(1)
+
+    seen, error = look(pose)
     for _ in range(EXACT):
-        slopes = torch.stack(
-            [(draw(pose + nudge) - draw(pose - nudge)) / 2 for nudge in nudges], 1
-        )
+        nudged = sampling_maps((pose[:, None] + nudges).flatten(0, 1), sides)
+        change = nudged.view(-1, 4, 2, 3) - sampling_maps(pose, sides)[:, None]
+        moved = (change.flatten(0, 2) @ points).view(*change.shape[:3], -1)
+        slopes = (moved * seen[:, None, 1:]).sum(2)  # (n, 4, P)
         normal = (slopes * weight[:, None]) @ slopes.mT
         damping = DAMPING * normal.diagonal(dim1=1, dim2=2) + 1e-6
-        right = (slopes * (weight * (alpha - now))[:, None]).sum(2)
+        right = (slopes * (weight * (alpha - seen[:, 0]))[:, None]).sum(2)
         step = torch.linalg.solve(normal + torch.diag_embed(damping), right)
         other = pose + step.clamp(-2, 2) @ nudges
-        tried = draw(other)
-        left = error_of(tried)
+        tried, left = look(other)
         better = left < error
-        pose = torch.where(better[:, None], other, pose)
-        now = torch.where(better[:, None], tried, now)
+        pose, seen = pick(better, other, pose), pick(better, tried, seen)
         error = torch.minimum(left, error)
     return error, pose
+
+
+def _sampled(planes: Tensor, there: Tensor) -> Tensor:
+    """Planes (C, h, w) looked up at (P, h, w, 2): (P, C, h * w)."""
+    every = planes.expand(len(there), -1, -1, -1)
+    return F.grid_sample(every, there, align_corners=False).flatten(2)
+
+
+def _slopes(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """How a mask (h, w) changes along x and y, from -1 to 1 between its edges."""
+    height, width = mask.shape
+    wide = F.pad(mask, (1, 1, 1, 1))
+    along = (wide[1:-1, 2:] - wide[1:-1, :-2]) * (width / 4)
+    down = (wide[2:, 1:-1] - wide[:-2, 1:-1]) * (height / 4)
+    return along, down
 
 
 def _has_pairs(masks: Tensor) -> bool:
@@ -237,7 +249,7 @@ def averaged(
         mine = (owner == k).nonzero()[:, 0]
         if not len(mine):
             continue
-        turned = posed_grids(found.pose[mine, k], sides)[1]
+        turned = returning_grids(found.pose[mine, k], sides)
         seen = F.grid_sample(maps[mine], turned, align_corners=False)
         certain = (-found.cost[mine, k]).exp()[:, None, None, None]
         top, bottom = (certain * seen).sum(0)

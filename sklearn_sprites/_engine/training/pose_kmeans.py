@@ -36,20 +36,34 @@ def all_poses(spec: SceneSpec, like: Tensor) -> Tensor:
     return torch.tensor(poses).to(like)
 
 
-def posed_grids(pose: Tensor, sides: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Grids (P, h, w, 2) that sample sprites in poses (P, 4), and windows back."""
+def sampling_grids(pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Where to look in sprites that are drawn in poses (P, 4): (P, h, w, 2)."""
+    points = frame_points(sides, pose) - pose[:, None, :2]
+    return (points @ _matrix(pose, sides).mT).view(-1, *sides, 2)
+
+
+def sampling_maps(pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The same as affine maps (P, 2, 3) of points (x, y, 1)."""
+    matrix = _matrix(pose, sides)
+    return torch.cat([matrix, -matrix @ pose[:, :2, None]], 2)
+
+
+def returning_grids(pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Where to look in windows to turn them back from poses (P, 4): (P, h, w, 2)."""
+    back = frame_points(sides, pose) @ torch.linalg.inv(_matrix(pose, sides)).mT
+    return (back + pose[:, None, :2]).view(-1, *sides, 2)
+
+
+def _matrix(pose: Tensor, sides: tuple[int, int]) -> Tensor:
+    """From a window to a sprite, between coordinates in [-1, 1], (P, 2, 2)."""
     half = torch.tensor([sides[1] / 2, sides[0] / 2]).to(pose)
-    matrix = to_frame(pose, sides) * half  # between coordinates in [-1, 1]
-    shift = pose[:, None, :2]
-    points = frame_points(sides, pose)
-    there = (points - shift) @ matrix.transpose(1, 2)
-    back = points @ torch.linalg.inv(matrix).transpose(1, 2) + shift
-    return there.view(-1, *sides, 2), back.view(-1, *sides, 2)
+    return to_frame(pose, sides) * half
 
 
 def pose_grids(spec: SceneSpec, like: Tensor) -> tuple[Tensor, Tensor]:
     """Sampling grids (P, h, w, 2) of sprites in poses, and of windows turned back."""
-    return posed_grids(all_poses(spec, like), (spec.sprite_height, spec.sprite_width))
+    pose, sides = all_poses(spec, like), (spec.sprite_height, spec.sprite_width)
+    return sampling_grids(pose, sides), returning_grids(pose, sides)
 
 
 def match_poses(
