@@ -5,8 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.layers import Layers, Picture, picture, worth
+from sklearn_sprites._engine.search.improve import improved
+from sklearn_sprites._engine.search.layers import (
+    Layers,
+    Picture,
+    Sprites,
+    no_layers,
+    picture,
+    worth,
+)
 from sklearn_sprites._engine.search.patches import LITTLE, copies, unseen
+from sklearn_sprites._engine.search.scene import Found, make_searcher, pruned
+from sklearn_sprites._engine.search_settings import SearchPlan
 
 SIDE = 12
 GROUND = 0.2
@@ -68,25 +78,44 @@ def test_unseen_layers_would_not_pay_alone_and_save_little(color, number):
         assert told[i].tolist() == wanted.tolist()
 
 
-def seen(hidden: int) -> list[bool]:
-    """Whether a square, and what hides some of its pixels, pass for unseen."""
+SPEC = SceneSpec(1, 2, 1, 1, SIDE, SIDE, 8, 8, ("translation",), "flat")
+PENALTY = 0.06
+
+
+def trimmed(hidden: int) -> tuple[torch.Tensor, Picture]:
+    """An image of a square, some of its pixels hidden by what looks like the ground."""
     square, front = np.zeros((2, SIDE, SIDE))
     square[2:10, 2:10] = 1
     front[2:10, 2:10].flat[:hidden] = 1
     image = GROUND + 0.7 * square * (1 - front)
-    spec = SceneSpec(1, 2, 1, 1, SIDE, SIDE, 8, 8, ("translation",), "flat")
     over = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
     drawn = torch.tensor(np.stack([square, front])[None, :, None], dtype=torch.float32)
     images = torch.tensor(image[None, None], dtype=torch.float32)
-    found = picture(images, drawn, over, spec)
-    saves = worth(images, found, spec).saves
-    assert (saves > 0.06).all()
-    return unseen(found, saves, 0.06, spec)[0].tolist()
+    return images, picture(images, drawn, over, SPEC)
 
 
-def test_what_trims_a_layer_a_little_is_no_object_what_hides_half_of_it_is():
-    assert seen(hidden=2) == [False, True]
-    assert seen(hidden=32) == [False, False]
+@pytest.mark.parametrize(("hidden", "wanted"), [(2, [False, True]), (32, [False] * 2)])
+def test_what_trims_a_layer_a_little_is_no_object_what_hides_half_of_it_is(
+    hidden, wanted
+):
+    images, found = trimmed(hidden)
+    saves = worth(images, found, SPEC).saves
+    assert (saves > PENALTY).all()
+    assert unseen(found, saves, PENALTY, SPEC)[0].tolist() == wanted
+
+
+@pytest.mark.parametrize(("hidden", "shown"), [(2, [1, 0]), (32, [1, 1])])
+def test_what_nobody_sees_goes_in_the_end_only(hidden, shown):
+    images, seen = trimmed(hidden)
+    layers = no_layers(images, SPEC)
+    layers = layers._replace(on=torch.ones_like(layers.on), over=seen.over)
+    nothing = torch.zeros(1, 2)
+    found = Found(layers, seen, nothing, nothing)
+    sprites = Sprites(torch.ones(1, 1, 8, 8))
+    search = SearchPlan(restarts=0)  # what was found stays as it is
+    searcher = make_searcher(SPEC, search, PENALTY, sprites)
+    assert pruned(images, found, searcher).layers.on[0].tolist() == [1, 1]
+    assert improved(images, found, searcher, 1).layers.on[0].tolist() == shown
 
 
 def test_on_black_nothing_is_told_by_its_color():
