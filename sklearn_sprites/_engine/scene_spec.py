@@ -94,7 +94,7 @@ class SceneSpec:
 
     @property
     def fills_image(self) -> bool:
-        """Whether a sprite is as large as the images."""
+        """Whether a sprite is as high or as wide as the images."""
         sides = zip(
             (self.sprite_height, self.sprite_width),
             (self.height, self.width),

@@ -69,9 +69,9 @@ class Search:
     scales : tuple of float or None, default=None
         Scales in the bank, where layers may be scaled, relative to the sprite. Sizes
         are then refined, to 0.82 times the smallest and 1.2 times the largest.
-        ``None``: (0.46, 0.56, 0.68, 0.82, 1.0), with 1.2 where a sprite is as large as
-        the images, and over pictures (0.24, 0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86,
-        1.03, 1.24, 1.49).
+        ``None``: (0.46, 0.56, 0.68, 0.82, 1.0), with 1.2 where a sprite is as high or
+        as wide as the images, and over pictures (0.24, 0.29, 0.35, 0.42, 0.5, 0.6,
+        0.72, 0.86, 1.03, 1.24, 1.49).
     refine_steps : int or None, default=None
         Gauss-Newton steps on the pose of a candidate; ``None``: 5, and 3 over pictures.
     visible : float, default=0.4
@@ -142,7 +142,7 @@ class Search:
     def plan(self, has_picture: bool, fills_image: bool = False) -> SearchPlan:
         """What is open goes by whether a picture is behind the layers.
 
-        And by whether sprites are as large as images: what is even larger needs scales.
+        And by whether sprites fill the images: what is even larger needs scales.
         """
         given = {
             name: value for name, value in asdict(self).items() if value is not None

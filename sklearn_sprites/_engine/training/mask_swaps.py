@@ -184,7 +184,6 @@ def exact(
     nudges = torch.diag_embed(is_free * (2 / min(sides)))  # about a pixel
     weight, alpha = windows.weight.flatten(1), windows.alpha.flatten(1)
     planes = torch.stack([mask, *_slopes(mask)])
-
     points = F.pad(frame_points(sides, mask), (0, 1), value=1.0).T  # (3, P)
 
     def look(pose: Tensor) -> tuple[Tensor, Tensor]:

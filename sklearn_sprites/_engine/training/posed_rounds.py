@@ -10,11 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
-from sklearn_sprites._engine.search.scene import (
-    Found,
-    layers_found,
-    make_searcher,
-)
+from sklearn_sprites._engine.search.scene import Found, layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, with_alpha
 from sklearn_sprites._engine.search_settings import SearchPlan
 from sklearn_sprites._engine.training.components import (
