@@ -197,7 +197,9 @@ class SpriteClustering(
         Number of epochs.
     loss_curve_ : ndarray of float64
         Mean squared error per value of the scaled images in every epoch; where colors
-        are solved, images of low contrast count more. A single value for k-means.
+        are solved, images of low contrast count more. A single value for k-means. Of
+        images with at least 64 pixels in height and width, all but the last epochs
+        (a tenth, in which the error is larger) see reduced copies.
     restarts_ : dict of str to ndarray of shape (n_init,)
         A column each for ``"loss"`` (infinite where training diverged), ``"n_iter"``,
         ``"diverged"``, ``"agreement"`` (adjusted Rand index between the labels of this

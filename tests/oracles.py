@@ -235,3 +235,19 @@ def explained_by_halves(points, sides):
         return sum(float((p - middle).square().sum()) for p in some)
 
     return scatter(points) - sum(scatter(half) for half in halves if half)
+
+
+def area_means(image, size):
+    """Each new pixel: the mean over all pixels of (H, W) that it touches."""
+    rows, columns = (
+        [(i * old // new, -(-(i + 1) * old // new)) for i in range(new)]
+        for old, new in zip(image.shape, size, strict=True)
+    )
+    means = [[image[a:b, c:d].mean() for c, d in columns] for a, b in rows]
+    return torch.stack([torch.stack(row) for row in means])
+
+
+def enlarged(image, size):
+    """Each new pixel's center read in the old image (H, W), whose border goes on."""
+    points = image.new_tensor(centers(*size)).T
+    return sample(image[None, None], points[None], "border").view(size)

@@ -125,6 +125,14 @@ def test_clustering(params):
     assert len(model.set_params(device="cpu").predict(X)) == len(X)
 
 
+def test_clustering_of_images_that_are_reduced_first():
+    X = small_images(8, 64, 1)
+    with steps_watched(loop, "step"):
+        model = SpriteClustering(**TWO, device="cuda").fit(X)
+        np.testing.assert_array_equal(model.predict(X), model.labels_)
+    assert model.sprites_.shape[1:3] == (64, 64)
+
+
 def test_clustering_of_things_in_any_turn():
     X, waited = small_images(24, 8, 1), []  # how often it was waited for, each time
 

@@ -112,7 +112,7 @@ def summary(path: Path) -> str:
             mine = [r for r in mine if r["threads"] == 1] or mine
             value = {key: np.array([r[key] for r in mine]) for key in keys}
             accuracy = np.array([r["accuracy"] for r in mine])
-            target = "{:.3f} in {} s".format(*TARGETS[name])
+            has_target = model == "sprites" and name in TARGETS
             cells = [
                 name,
                 model,
@@ -124,7 +124,7 @@ def summary(path: Path) -> str:
                 f"{np.mean(timed):.1f}" if timed else "",
                 f"{value['predict_images_per_s'].mean():.0f}",
                 f"{value['peak_mb'].max():.0f}",
-                target if model == "sprites" else "",
+                "{:.3f} in {} s".format(*TARGETS[name]) if has_target else "",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 FILES = {"mnist": "mnist_test.npz", "usps": "usps.npz", "gtsrb8": "gtsrb8.npz"}
-SETS = ("digits", "mnist", "usps", "color", "affine", "gtsrb8")
+SETS = ("digits", "mnist", "usps", "color", "affine", "gtsrb8", "scattered")
 
 
 def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
@@ -25,6 +25,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         images = recolored(images, seed)
     elif name == "affine":
         images = deformed(images, seed)
+    elif name == "scattered":
+        images, labels = scattered(images[:2000], seed), labels[:2000]
     return images, labels
 
 
@@ -49,6 +51,17 @@ def deformed(images: NDArray, seed: int, side: int = 40) -> NDArray:
     """
     rng = np.random.default_rng(seed)
     return np.stack([_deform(image, side, rng) for image in images])
+
+
+def scattered(images: NDArray, seed: int, side: int = 64) -> NDArray:
+    """Every digit somewhere on a canvas of more than five times its area."""
+    rng = np.random.default_rng(seed)
+    _, height, width = images.shape
+    canvas = np.zeros((len(images), side, side), np.uint8)
+    for image, drawn in zip(images, canvas, strict=True):
+        row, column = rng.integers(0, [side - height + 1, side - width + 1])
+        drawn[row : row + height, column : column + width] = image
+    return canvas
 
 
 def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:

@@ -13,6 +13,7 @@ SMALLEST_SIDE = 4  # below this many pixels nothing can be warped
 COLOR_SIDE = 12  # below this many pixels gray images keep their colors by default
 SPLINE_GRID = 4  # control points per side of a thin-plate spline
 MORPHOLOGICAL_KERNEL = 7
+COARSE_SIDE = 32  # pixels of the shorter side that are enough to tell a pose
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class ModelSpec:
     def is_kmeans(self) -> bool:
         """Whether nothing is transformed and nothing lies behind: plain k-means."""
         return not self.transformations and not self.is_layered
+
+    @property
+    def coarse_size(self) -> tuple[int, int]:
+        """Height and width at which the small encoder looks at images.
+
+        Their own below twice :data:`COARSE_SIDE`, which other encoders always see.
+        """
+        side = min(self.height, self.width)
+        times = max(side // COARSE_SIDE, 1) if self.encoder == "small" else 1
+        return round(self.height / times), round(self.width / times)
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary that survives a round trip through JSON."""

@@ -159,6 +159,7 @@ SPECS = {
     "predicted": ModelSpec(3, 0, 2, 6, 6, ("color", "projective"), color="predict"),
     "centered": ModelSpec(3, 0, 1, 9, 8, ("translation", "thin_plate_spline")),
     "large": ModelSpec(2, 0, 3, 19, 19, ("color", "affine")),
+    "reduced": ModelSpec(2, 0, 1, 64, 101, ("affine",)),
     "layered": ModelSpec(5, 2, 3, 8, 8, ("color", "similarity"), ("color", "affine")),
 }
 

@@ -23,7 +23,7 @@ def build_model(
     `generator`, on the CPU, decides the network's first weights; the model lives
     where the sprites do. `encoder` is the user's module where spec.encoder is custom.
     """
-    size = (spec.channels, spec.height, spec.width, generator)
+    size = (spec.channels, *spec.coarse_size, generator)
     if spec.encoder == "custom" and encoder is not None:
         made = wrap_encoder(encoder, *size)
     else:

@@ -15,6 +15,7 @@ from sklearn_sprites._engine.ops.color import (
     solve_layers,
 )
 from sklearn_sprites._engine.ops.compositing import over, softclip
+from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
@@ -136,7 +137,7 @@ class ClusteringModel(nn.Module):
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:
             return {}, {}
-        features = self.encoder(images)
+        features = self.encoder(resized(images, self.spec.coarse_size))
         return (
             {n: _told(self.heads[n], n, features) for n in wanted},
             {n: _told(self.background_heads[n], n, features) for n in behind},

@@ -8,14 +8,16 @@ from sklearn_sprites._engine.spec import ModelSpec
 
 LATE = ("thin_plate_spline", "morphological", "projective")
 SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
+DETAIL_RATES = (50.0, 10.0)  # of sprites, times that of the network
 
 
 @dataclass(frozen=True)
 class Stage:
     """A part of training: active transformations and a share of the epochs.
 
-    The learning rate is multiplied by ``rate``. The last stage moves no sprites; one
-    that is fixed has all its epochs, and sprites are moved in it.
+    The learning rate is multiplied by ``rate``, that of sprites and backgrounds by
+    ``drawn`` besides. The last stage moves no sprites; one that is fixed has all its
+    epochs.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Stage:
     is_last: bool = False
     rate: float = 1.0
     is_fixed: bool = False
+    drawn: float = 1.0
 
 
 def _ordered(spec: ModelSpec) -> list[str]:
@@ -76,6 +79,19 @@ def make_stages(
     ]
     last = frozenset(steps[-1])
     return [*stages, Stage("settle", last, 0.15, is_last=True, rate=SETTLE_RATE)]
+
+
+def detail_stages(spec: ModelSpec) -> list[Stage]:
+    """Stages in which sprites that were learned from reduced images get details.
+
+    What transforms them is known, so the network moves little.
+    """
+    everything = frozenset(_ordered(spec))
+    first, last = (
+        Stage("details", everything, share, True, SETTLE_RATE, True, rate)
+        for share, rate in zip((2 / 3, 1 / 3), DETAIL_RATES, strict=True)
+    )
+    return [first, last]
 
 
 def dated_stages(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +12,23 @@ from torch import Tensor, nn
 from sklearn_sprites._engine.models.build import build_model, from_fitted
 from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import Milestones, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.coarse import (
+    Listener,
+    is_coarse_first,
+    parts,
+    redrawn,
+)
+from sklearn_sprites._engine.training.curriculum import detail_stages
 from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
 from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
-from sklearn_sprites._engine.training.run import Progress, run_stages
+from sklearn_sprites._engine.training.run import Progress, run_stages, stages_for
 from sklearn_sprites._engine.training.start import (
     Lesson,
     Start,
@@ -62,35 +71,112 @@ def fit_clustering(
             return _fit_kmeans(
                 data, spec, settings, draws, init_sprites, warm, on_epoch
             )
-        model, lesson, spare = _begin(
-            data, spec, settings, draws, encoder, init_sprites, warm
-        )
-        if model.is_centered:
-            data = centered_in_parts(data)
-        weights = image_weights(data, spec)
-        is_dated = isinstance(settings.curriculum, Milestones)
-        looks = len(model.sprites) if is_dated else SHORTLIST
-        learner = Learner(
-            model,
-            make_optimizer(model, settings.learning_rate, settings.weight_decay),
-            data,
-            Ledger(first_guess(model, data) * weights[:, None], looks),
-            draws,
-            noise,
-            settings.batch_size
-            if is_dated
-            else batch_size(settings.batch_size, len(data), spec.is_layered),
-            settings.mask_noise,
-            weights,
-            torch.zeros(len(model.sprites), dtype=torch.int64, device=device),
-            torch.zeros(len(model.sprites), dtype=torch.int64),
-            spare,
-            is_dated,
-            mask_price(data, spec, settings),
-        )
-        learner.ledger.retire(spare)
-        progress = Progress(settings, on_epoch, spec)
-        return run_stages(learner, lesson, progress, warm is not None)
+        given = Given(encoder, init_sprites, warm)
+        streams = Streams(draws, noise)
+        if is_coarse_first(spec, settings):
+            return _coarse_first(data, spec, settings, streams, given, on_epoch)
+        return _train(data, spec, settings, streams, given, on_epoch)
+
+
+class Streams(NamedTuple):
+    """Random numbers: on the CPU for orders and weights, on the device for noise."""
+
+    draws: torch.Generator
+    noise: torch.Generator
+
+
+class Given(NamedTuple):
+    """What the user brings: an encoder, first sprites, a model to go on from."""
+
+    encoder: nn.Module | None
+    sprites: NDArray | None
+    warm: FittedModel | None
+
+    def at(self, size: tuple[int, int]) -> "Given":
+        """The same for images of another size."""
+        sprites, warm = self.sprites, self.warm
+        if sprites is not None:
+            sprites = resized(torch.from_numpy(np.array(sprites)), size).numpy()
+        return Given(self.encoder, sprites, warm and redrawn(warm, size))
+
+
+def _train(
+    data: Tensor,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    streams: Streams,
+    given: Given,
+    on_epoch: OnEpoch | None,
+) -> FittedModel:
+    """All stages, from a start or from a model to go on from."""
+    model, lesson, spare = _begin(data, spec, settings, streams.draws, given)
+    learner = _learner(model, data, settings, streams, spare)
+    stages = stages_for(spec, settings, lesson is not None)
+    if given.warm is not None:
+        stages = stages[-2:]
+    return run_stages(learner, stages, lesson, Progress(settings, on_epoch, spec))
+
+
+def _coarse_first(
+    data: Tensor,
+    spec: ModelSpec,
+    settings: TrainingSettings,
+    streams: Streams,
+    given: Given,
+    on_epoch: OnEpoch | None,
+) -> FittedModel:
+    """Everything but details is learned from reduced images."""
+    early, late = (
+        replace(settings, max_epochs=epochs) for epochs in parts(settings.max_epochs)
+    )
+    listener = Listener(on_epoch, spec, settings.max_epochs)
+    size = spec.coarse_size
+    reduced = torch.cat([resized(part, size) for part in data.split(512)])
+    coarse = replace(spec, height=size[0], width=size[1])
+    found = _train(reduced, coarse, early, streams, given.at(size), listener)
+    del reduced
+    progress = Progress(late, listener, spec, losses=list(found.loss_curve))
+    progress.stopped = listener.was_stopped
+    model = from_fitted(redrawn(found, (spec.height, spec.width)), str(data.device))
+    learner = _learner(model, data, settings, streams, [])
+    fine = run_stages(learner, detail_stages(spec), None, progress)
+    return replace(fine, converged=found.converged and fine.converged)
+
+
+def _learner(
+    model: ClusteringModel,
+    data: Tensor,
+    settings: TrainingSettings,
+    streams: Streams,
+    spare: list[int],
+) -> Learner:
+    """A model and images, ready for the first step."""
+    spec = model.spec
+    if model.is_centered:
+        data = centered_in_parts(data)
+    weights = image_weights(data, spec)
+    is_dated = isinstance(settings.curriculum, Milestones)
+    looks = len(model.sprites) if is_dated else SHORTLIST
+    learner = Learner(
+        model,
+        make_optimizer(model, settings.learning_rate, settings.weight_decay),
+        data,
+        Ledger(first_guess(model, data) * weights[:, None], looks),
+        streams.draws,
+        streams.noise,
+        settings.batch_size
+        if is_dated
+        else batch_size(settings.batch_size, len(data), spec.is_layered),
+        settings.mask_noise,
+        weights,
+        torch.zeros(len(model.sprites), dtype=torch.int64, device=data.device),
+        torch.zeros(len(model.sprites), dtype=torch.int64),
+        spare,
+        is_dated,
+        mask_price(data, spec, settings),
+    )
+    learner.ledger.retire(spare)
+    return learner
 
 
 def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> float:
@@ -105,21 +191,19 @@ def _begin(
     spec: ModelSpec,
     settings: TrainingSettings,
     draws: torch.Generator,
-    encoder: nn.Module | None,
-    init_sprites: NDArray | None,
-    warm: FittedModel | None,
+    given: Given,
 ) -> tuple[ClusteringModel, Lesson | None, list[int]]:
     """The model before training, a lesson if any, and the sprites out of use."""
-    if warm is not None:
-        return from_fitted(warm, str(data.device), encoder), None, []
+    if given.warm is not None:
+        return from_fitted(given.warm, str(data.device), given.encoder), None, []
     k = spec.n_sprites
     spares = spare_count(settings.reassignment, k, len(data))
     trained = replace(spec, n_sprites=k + spares)
-    start = _start(data, trained, settings, draws, init_sprites)
-    model = build_model(trained, start.sprites, start.backgrounds, draws, encoder)
+    start = _start(data, trained, settings, draws, given.sprites)
+    model = build_model(trained, start.sprites, start.backgrounds, draws, given.encoder)
     model.is_centered.fill_(start.is_centered)
-    given = init_sprites is not None
-    return model, start.lesson, list(range(k, k + spares)) if given else []
+    is_given = given.sprites is not None
+    return model, start.lesson, list(range(k, k + spares)) if is_given else []
 
 
 def _start(

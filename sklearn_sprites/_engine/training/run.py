@@ -88,7 +88,7 @@ def publish(learner: Learner, progress: Progress, loss: float) -> FittedModel:
 
 
 def run_stages(
-    learner: Learner, lesson: Lesson | None, progress: Progress, is_warm: bool
+    learner: Learner, stages: list[Stage], lesson: Lesson | None, progress: Progress
 ) -> FittedModel:
     """Train the learner's model in place, and take it apart.
 
@@ -99,17 +99,14 @@ def run_stages(
     progress.least = settings.tol * progress.variance
     if lesson is not None:
         distil(learner, lesson)
-    stages = stages_for(spec, settings, lesson is not None)
-    if is_warm:
-        stages = stages[-2:]
     active = stages[0].active
     first = survey(learner, active, WIDE).amin(1)
     progress.first_loss = float(first.mean()) / learner.images[0].numel()
     for stage, epochs in zip(stages, shares(stages, settings.max_epochs), strict=True):
-        active = stage.active if epochs else active
-        run_stage(learner, stage, epochs, progress)
         if progress.stopped:
             break
+        active = stage.active if epochs else active
+        run_stage(learner, stage, epochs, progress)
     if isinstance(settings.reassignment, Swap):  # no other rule has spares
         farewell(learner, settings.reassignment, spec.n_sprites, active)
     errors = survey(learner, active).amin(1)
@@ -149,8 +146,8 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
     settings = progress.settings
     rate = settings.learning_rate * stage.rate
     rate *= 0.5 if progress.rolled_back else 1
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate
+    drawn, network = learner.optimizer.param_groups
+    drawn["lr"], network["lr"] = rate * stage.drawn, rate
     after_step = None if stage.is_last else cloning(settings.reassignment)
     losses: list[float] = []
     for _ in range(epochs):
@@ -221,15 +218,15 @@ def roll_back(
     If the loss explodes again, training stops where it was before; if it is not even
     finite, it has failed.
     """
-    rate = learner.optimizer.param_groups[0]["lr"]
+    rate = learner.optimizer.param_groups[-1]["lr"]
     if not progress.rolled_back:
         progress.rolled_back = True
-        restore(learner, before, rate / 2)
+        restore(learner, before, 0.5)
         loss = run_epoch(learner, stage.active)
         if is_sound(learner, loss, progress):
             return loss
     if math.isfinite(loss):
-        restore(learner, before, rate)
+        restore(learner, before, 1.0)
         progress.stopped, progress.converged = True, False
         return loss
     losses = progress.losses
@@ -241,9 +238,9 @@ def roll_back(
     )
 
 
-def restore(learner: Learner, before: tuple[dict, dict], rate: float) -> None:
-    """Model and optimizer as they were, with a learning rate."""
+def restore(learner: Learner, before: tuple[dict, dict], factor: float) -> None:
+    """Model and optimizer as they were, with learning rates times a factor."""
     learner.model.load_state_dict(before[0])
     learner.optimizer.load_state_dict(before[1])
     for group in learner.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] *= factor
