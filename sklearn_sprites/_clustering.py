@@ -110,7 +110,8 @@ class SpriteClustering(
         ``"kmeans"``: centers of k-means; ``"constant"``: one color, see also
         :class:`ConstantSprites`. An array of shape
         (n_clusters, H, W), (n_clusters, H, W, C or C + 1) or (n_clusters, n_features)
-        holds the sprites themselves, in the units of X.
+        holds the sprites themselves, in the units of X. With ``"align"`` and arrays,
+        rotations and similarities are looked for in all turns.
     n_init : int, default=1
         Number of trainings from different seeds; the one with the lowest loss is kept.
     color : {"solve", "predict"}, default="solve"
@@ -119,7 +120,8 @@ class SpriteClustering(
     encoder : {"small", "resnet20", "resnet32", "resnet18"} or torch.nn.Module, \
             default="small"
         Network that looks at an image. A module maps (n, C, H, W) to (n, n_outputs);
-        it is copied.
+        it is copied. With ``"small"`` there is none where things lie in any turn and
+        the only warp is a rotation or a similarity: poses are searched in every image.
     curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"}, \
             Milestones or tuple of tuples of str, default="one_by_one"
         In which stages transformations are switched on. The named ones, but for

@@ -166,6 +166,7 @@ def _to_model(sprites: NDArray, spec: ModelSpec, scaling: Scaling) -> NDArray:
 def warm_model(fitted: FittedModel, spec: ModelSpec) -> FittedModel:
     """The last fit's model, if parameters and images still describe its network."""
     before, now = fitted.spec.to_dict(), spec.to_dict()
+    now["is_searched"] = before["is_searched"]  # which images decide
     for name in now:
         if before[name] != now[name]:
             raise ValueError(

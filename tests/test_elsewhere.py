@@ -14,12 +14,12 @@ from sklearn_sprites import (
     Regression,
     SpriteClustering,
 )
+from sklearn_sprites._engine.modules import turns
 from sklearn_sprites._engine.training import (
     distillation,
     loop,
     regression_steps,
     start,
-    turns,
 )
 from tests.elsewhere import Elsewhere, pretended
 
@@ -133,7 +133,17 @@ def test_clustering_of_images_that_are_reduced_first():
     assert model.sprites_.shape[1:3] == (64, 64)
 
 
-def test_clustering_of_things_in_any_turn():
+def test_clustering_of_things_whose_turns_are_searched():
+    with pretended(), mock.patch.object(start, "TURNED", np.inf):
+        for side in (8, 64):
+            X = small_images(12, side, 1)
+            names = {"transformations": ("color", "similarity"), "device": "cuda"}
+            model = SpriteClustering(**TWO, **names).fit(X)
+            assert model._spec["is_searched"]
+            np.testing.assert_array_equal(model.predict(X), model.labels_)
+
+
+def test_clustering_by_a_network_that_learns_all_turns():
     X, waited = small_images(24, 8, 1), []  # how often it was waited for, each time
 
     def watched(*args):
@@ -149,7 +159,7 @@ def test_clustering_of_things_in_any_turn():
         mock.patch.object(distillation, "TURNED_EPOCHS", 1),
     ):
         names = {"transformations": ("similarity",), "device": "cuda"}
-        model = SpriteClustering(**TWO, **names).fit(X)
+        model = SpriteClustering(**TWO, **names, encoder="resnet20").fit(X)
         np.testing.assert_array_equal(model.predict(X), model.labels_)
     assert len(waited) > 0
     assert not any(waited)

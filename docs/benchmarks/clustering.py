@@ -20,7 +20,10 @@ import numpy as np
 from apart import run_apart
 from recipes import SETS, load
 
-OPTIONS = {"gtsrb8": {"n_clusters": 8, "n_backgrounds": 1}}
+OPTIONS = {
+    "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
+    "parts": {"n_clusters": 5, "transformations": ("color", "similarity")},
+}
 TARGETS = {
     "digits": (0.94, 15),
     "mnist": (0.970, 90),

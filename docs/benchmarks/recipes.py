@@ -11,7 +11,8 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 FILES = {"mnist": "mnist_test.npz", "usps": "usps.npz", "gtsrb8": "gtsrb8.npz"}
-SETS = ("digits", "mnist", "usps", "color", "affine", "gtsrb8", "scattered")
+SETS = ("digits", "mnist", "usps", "color", "affine", "gtsrb8", "scattered", "parts")
+PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, brackets
 
 
 def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
@@ -19,6 +20,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
     if name == "digits":
         digits = load_digits()
         return digits.images / 16, digits.target
+    if name == "parts":
+        return machine_parts(1000, seed)
     with np.load(folder / FILES.get(name, FILES["mnist"])) as archive:
         images, labels = archive["images"], archive["labels"].astype(int)
     if name == "color":
@@ -79,3 +82,39 @@ def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:
         for where in (rows, columns)
     ]
     return np.clip(np.roll(drawn, shift, (0, 1)), 0, 255).astype(np.uint8)
+
+
+def machine_parts(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
+    """Parts seen from above, in any turn, light and noise, some of them rare; kinds."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(len(PARTS), n_images, p=PARTS)
+    line = (np.arange(4 * side) + 0.5) / (2 * side) - 1
+    images = np.empty((n_images, side, side))
+    for image, kind in zip(images, kinds, strict=True):
+        right, down = (line - shift for shift in rng.normal(0, 0.06, 2))
+        turn = np.exp(1j * rng.uniform(0, 2 * np.pi))
+        drawn = _part(kind, turn * (right + 1j * down[:, None]))
+        image[:] = drawn.reshape(side, 4, side, 4).mean((1, 3)) + 0.4
+        image *= rng.uniform(0.85, 1.15)
+    noise = rng.normal(0, 6, images.shape)
+    return np.clip(150 * images + noise, 0, 255).astype(np.uint8), kinds
+
+
+def _part(kind: int, z: NDArray) -> NDArray:
+    """How bright a part is at points `z`, complex numbers from -1 to 1."""
+    radius, angle = np.abs(z), np.angle(z)
+    x, y = z.real, z.imag
+    if kind == 0:
+        edge = radius * np.cos((angle % (np.pi / 3)) - np.pi / 6)
+        return 0.9 * ((edge < 0.62) & (radius > 0.32))
+    if kind == 1:
+        return 0.8 * ((radius < 0.68) & (radius > 0.4))
+    if kind == 2:
+        head = (np.abs(x + 0.6) < 0.16) & (np.abs(y) < 0.36)
+        return np.where(head, 1.0, 0.75 * ((np.abs(x - 0.2) < 0.64) & (abs(y) < 0.16)))
+    if kind == 3:
+        return 0.85 * (
+            (radius < 0.6 + 0.1 * np.sign(np.cos(8 * angle))) & (radius > 0.16)
+        )
+    upright = (np.abs(x + 0.45) < 0.15) & (np.abs(y) < 0.65)
+    return 0.85 * (upright | ((np.abs(y - 0.5) < 0.15) & (np.abs(x) < 0.6)))

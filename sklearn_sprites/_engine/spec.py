@@ -22,7 +22,8 @@ class ModelSpec:
 
     ``transformations`` are in the order in which they are applied to a sprite, from
     the sprite's frame to the image; ``color`` says whether gains and biases are
-    solved by least squares or predicted by the network.
+    solved by least squares or predicted by the network. ``is_searched`` says that no
+    network tells where sprites are: their poses are searched in every image.
     """
 
     n_sprites: int
@@ -34,6 +35,7 @@ class ModelSpec:
     background_transformations: tuple[str, ...] = ()
     color: str = "solve"
     encoder: str = "small"
+    is_searched: bool = False
 
     def __post_init__(self) -> None:
         """Drop identities; refuse names that do not exist."""

@@ -11,19 +11,19 @@ from scipy.ndimage import rotate
 from sklearn.datasets import load_digits
 
 from sklearn_sprites import SpriteClustering
+from sklearn_sprites._engine.modules.families import make_family, to_parameters
 from sklearn_sprites._engine.modules.polar import as_parameters, told_count
 from sklearn_sprites._engine.modules.transformations import make_sequence
-from sklearn_sprites._engine.ops.sampling import pad_to_canvas
-from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.alignment import after_turn, assign
-from sklearn_sprites._engine.training.families import make_family, to_parameters
-from sklearn_sprites._engine.training.start import aligned_start
-from sklearn_sprites._engine.training.turns import (
+from sklearn_sprites._engine.modules.turns import (
     TURNING,
     turned_images,
     turned_parameters,
     with_turns,
 )
+from sklearn_sprites._engine.ops.alignment import after_turn, assign
+from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.start import aligned_start
 from tests.engine.test_alignment import CPU, GRID, SIZE, blobs, grid_of
 from tests.strategies import draws
 

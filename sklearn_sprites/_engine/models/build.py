@@ -24,7 +24,9 @@ def build_model(
     where the sprites do. `encoder` is the user's module where spec.encoder is custom.
     """
     size = (spec.channels, *spec.coarse_size, generator)
-    if spec.encoder == "custom" and encoder is not None:
+    if spec.is_searched:
+        made: tuple[nn.Module, int] = (nn.Identity(), 1)
+    elif spec.encoder == "custom" and encoder is not None:
         made = wrap_encoder(encoder, *size)
     else:
         made = build_encoder(spec.encoder, *size)

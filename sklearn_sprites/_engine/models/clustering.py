@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sklearn_sprites._engine.modules.families import rigid_name
 from sklearn_sprites._engine.modules.heads import GroupedHead
 from sklearn_sprites._engine.modules.polar import as_parameters, told_count
+from sklearn_sprites._engine.modules.pose_search import PoseSearch
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.color import (
     apply_color,
@@ -18,6 +20,8 @@ from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
+
+ALL_COLORS = frozenset(COLORS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class ClusteringModel(nn.Module):
         self.sprites = nn.Parameter(sprites)  # (K, D, H, W)
         self.backgrounds = nn.Parameter(backgrounds)  # (M, C, H, W)
         self.encoder, n_features = encoder
+        self.search = self._search() if spec.is_searched else None
         names, behind = spec.transformations, spec.background_transformations
         self.heads = self._heads(names, spec.n_sprites, n_features, generator)
         self.background_heads = self._heads(
@@ -90,6 +95,11 @@ class ClusteringModel(nn.Module):
         self.background_sequence = make_sequence(behind, *size, "border", device)
         self.to(device)
 
+    def _search(self) -> PoseSearch:
+        name, freedom = rigid_name(self.spec), self.freedoms(ALL_COLORS)[0]
+        assert name is not None, "there is no pose to search"
+        return PoseSearch(name, freedom, self.spec.coarse_size, self.sprites.device)
+
     def _heads(
         self,
         names: tuple[str, ...],
@@ -98,6 +108,7 @@ class ClusteringModel(nn.Module):
         generator: torch.Generator,
     ) -> nn.ModuleDict:
         solved = COLORS if self.spec.color == "solve" else ()
+        searched = None if self.search is None else self.search.name
         return nn.ModuleDict(
             {
                 name: GroupedHead(
@@ -107,7 +118,7 @@ class ClusteringModel(nn.Module):
                     generator,
                 )
                 for name in names
-                if groups and name not in solved
+                if groups and name not in solved and name != searched
             }
         )
 
@@ -133,6 +144,8 @@ class ClusteringModel(nn.Module):
         self, images: Tensor, active: frozenset[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Predicted parameters of sprites and of backgrounds."""
+        if self.search is not None:
+            return {self.search.name: self.search(images, self.sprites)}, {}
         wanted = [n for n in self.heads if n in active]
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.training.loop import Learner, batches
-from sklearn_sprites._engine.training.start import Lesson
-from sklearn_sprites._engine.training.turns import (
+from sklearn_sprites._engine.modules.turns import (
     any_angles,
     turned_images,
     turned_parameters,
 )
+from sklearn_sprites._engine.training.loop import Learner, batches
+from sklearn_sprites._engine.training.start import Lesson
 
 EPOCHS = 4
 TURNED_EPOCHS = 32  # of images turned at random, which are always new

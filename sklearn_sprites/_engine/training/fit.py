@@ -29,9 +29,14 @@ from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages, stages_for
+from sklearn_sprites._engine.training.searched import (
+    detail_rounds,
+    is_searchable,
+    search_rounds,
+)
 from sklearn_sprites._engine.training.start import (
-    Lesson,
     Start,
+    are_turned,
     first_backgrounds,
     first_guess,
     image_weights,
@@ -108,13 +113,33 @@ def _train(
     given: Given,
     on_epoch: OnEpoch | None,
 ) -> FittedModel:
-    """All stages, from a start or from a model to go on from."""
-    model, lesson, spare = _begin(data, spec, settings, streams.draws, given)
+    """From a start, or from a model to go on from: search, or all stages."""
+    start = _begin(data, spec, settings, streams.draws, given)
+    if start.is_turned and is_searchable(spec, settings):
+        return search_rounds(
+            data,
+            spec,
+            settings,
+            start.sprites[: spec.n_sprites] if start.has_copies else start.sprites,
+            start.is_centered,
+            streams.draws,
+            on_epoch,
+        )
+    warm, k = given.warm, spec.n_sprites
+    if warm is not None:
+        model = from_fitted(warm, str(data.device), given.encoder)
+    else:
+        trained = replace(spec, n_sprites=len(start.sprites))
+        model = build_model(
+            trained, start.sprites, start.backgrounds, streams.draws, given.encoder
+        )
+        model.is_centered.fill_(start.is_centered)
+    spare = list(range(k, len(start.sprites))) if start.has_copies else []
     learner = _learner(model, data, settings, streams, spare)
-    stages = stages_for(spec, settings, lesson is not None)
-    if given.warm is not None:
+    stages = stages_for(spec, settings, start.lesson is not None)
+    if warm is not None:
         stages = stages[-2:]
-    return run_stages(learner, stages, lesson, Progress(settings, on_epoch, spec))
+    return run_stages(learner, stages, start.lesson, Progress(settings, on_epoch, spec))
 
 
 def _coarse_first(
@@ -137,7 +162,10 @@ def _coarse_first(
     del reduced
     progress = Progress(late, listener, spec, losses=list(found.loss_curve))
     progress.stopped = listener.was_stopped
-    model = from_fitted(redrawn(found, (spec.height, spec.width)), str(data.device))
+    found = redrawn(found, (spec.height, spec.width))
+    if found.spec.is_searched:
+        return detail_rounds(found, data, late, streams.draws, listener)
+    model = from_fitted(found, str(data.device))
     learner = _learner(model, data, settings, streams, [])
     fine = run_stages(learner, detail_stages(spec), None, progress)
     return replace(fine, converged=found.converged and fine.converged)
@@ -187,37 +215,40 @@ def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> f
 
 
 def _begin(
-    data: Tensor,
-    spec: ModelSpec,
-    settings: TrainingSettings,
-    draws: torch.Generator,
-    given: Given,
-) -> tuple[ClusteringModel, Lesson | None, list[int]]:
-    """The model before training, a lesson if any, and the sprites out of use."""
-    if given.warm is not None:
-        return from_fitted(given.warm, str(data.device), given.encoder), None, []
-    k = spec.n_sprites
-    spares = spare_count(settings.reassignment, k, len(data))
-    trained = replace(spec, n_sprites=k + spares)
-    start = _start(data, trained, settings, draws, given.sprites)
-    model = build_model(trained, start.sprites, start.backgrounds, draws, given.encoder)
-    model.is_centered.fill_(start.is_centered)
-    is_given = given.sprites is not None
-    return model, start.lesson, list(range(k, k + spares)) if is_given else []
-
-
-def _start(
     images: Tensor,
     spec: ModelSpec,
     settings: TrainingSettings,
     draws: torch.Generator,
-    init_sprites: NDArray | None,
+    given: Given,
 ) -> Start:
-    if init_sprites is None:
-        return make_start(images, spec, settings.init, draws)
-    sprites = torch.from_numpy(np.array(init_sprites, dtype=np.float32)).to(images)
-    sprites = sprites[torch.arange(spec.n_sprites) % len(sprites)]  # spares: copies
-    return Start(sprites, first_backgrounds(images, spec, draws), None)
+    """Sprites before training, spare ones behind those that are wanted."""
+    if given.warm is not None:
+        return _where_it_was(given.warm, images)
+    spares = spare_count(settings.reassignment, spec.n_sprites, len(images))
+    trained = replace(spec, n_sprites=spec.n_sprites + spares)
+    if given.sprites is None:
+        return make_start(images, trained, settings.init, draws)
+    sprites = torch.from_numpy(np.array(given.sprites, dtype=np.float32)).to(images)
+    is_turned = is_searchable(spec, settings) and are_turned(
+        images, spec, sprites, draws
+    )
+    return Start(
+        sprites[torch.arange(trained.n_sprites) % len(sprites)],
+        first_backgrounds(images, trained, draws),
+        None,
+        is_turned=is_turned,
+        has_copies=True,
+    )
+
+
+def _where_it_was(warm: FittedModel, images: Tensor) -> Start:
+    """The start that goes on from a fit."""
+    sprites, backgrounds = (
+        torch.from_numpy(np.array(values)).to(images)
+        for values in (warm.sprites, warm.backgrounds)
+    )
+    is_centered = bool(warm.arrays["is_centered"])
+    return Start(sprites, backgrounds, None, is_centered, warm.spec.is_searched)
 
 
 def _fit_kmeans(

@@ -35,7 +35,7 @@ from sklearn_sprites._engine.training.reassignment import (
     turnover,
 )
 from sklearn_sprites._engine.training.splits import least_missed
-from sklearn_sprites._engine.training.start import Lesson
+from sklearn_sprites._engine.training.start import Lesson, weighted_variance
 from sklearn_sprites.exceptions import TrainingDivergedError
 
 EXPLOSION = 1e3  # a loss this many times the lowest one has diverged
@@ -95,7 +95,7 @@ def run_stages(
     The model may have more sprites than `progress.spec`: the rest are spare.
     """
     settings, spec = progress.settings, progress.spec
-    progress.variance = weighted_variance(learner)
+    progress.variance = weighted_variance(learner.images, learner.weights)
     progress.least = settings.tol * progress.variance
     if lesson is not None:
         distil(learner, lesson)
@@ -121,14 +121,6 @@ def stages_for(
     if isinstance(settings.curriculum, Milestones):
         return dated_stages(spec, settings.curriculum, settings.max_epochs)
     return make_stages(spec, settings.curriculum, is_started)
-
-
-def weighted_variance(learner: Learner) -> float:
-    """What the loss is when every image is explained by the mean image."""
-    mean = learner.images.mean(0)
-    parts = zip(learner.images.split(2048), learner.weights.split(2048), strict=True)
-    squares = [((x - mean).square().flatten(1).mean(1) * w).sum() for x, w in parts]
-    return float(torch.stack(squares).sum()) / len(learner.images)
 
 
 def shares(stages: list[Stage], max_epochs: int) -> list[int]:

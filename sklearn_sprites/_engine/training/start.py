@@ -1,31 +1,37 @@
 """The first sprites and backgrounds, and parameters for the network to learn."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.clustering import ClusteringModel, color_of
-from sklearn_sprites._engine.ops.centering import centered_in_parts
-from sklearn_sprites._engine.ops.compositing import over, softclip
-from sklearn_sprites._engine.ops.sampling import make_grid
-from sklearn_sprites._engine.settings import ConstantSprites
-from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training import alignment
-from sklearn_sprites._engine.training.alignment import Family
-from sklearn_sprites._engine.training.families import (
+from sklearn_sprites._engine.modules.families import (
     make_family,
     rigid_name,
     to_parameters,
 )
+from sklearn_sprites._engine.modules.turns import TURNING, with_turns
+from sklearn_sprites._engine.ops import alignment
+from sklearn_sprites._engine.ops.alignment import Family
+from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.compositing import over, softclip
+from sklearn_sprites._engine.ops.resizing import resized
+from sklearn_sprites._engine.ops.sampling import make_grid
+from sklearn_sprites._engine.settings import ConstantSprites
+from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
-from sklearn_sprites._engine.training.turns import TURNING, with_turns
 
 ROUNDS = 6
 TRIALS = 3  # starts for things in any turn
 TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 TURNED = 0.87  # and below which things are taken to lie in any turn
+NOISY = 0.85  # of what the mean image leaves: more is left of noise,
+CALMER = 3  # and images are looked at this many times smaller
+SMALLEST_CALM = 8  # pixels of their shorter side,
+SAVED = 1.2  # where turns are to save so many times as much as alignment without
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 BACKGROUND_IMAGES = 1000
@@ -46,13 +52,18 @@ class Lesson(NamedTuple):
 class Start(NamedTuple):
     """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any.
 
-    ``is_centered``: the model is to look at images with their content in the middle.
+    ``is_centered``: the model is to look at images with their content in the middle;
+    ``is_turned``: things lie turned in any way. Where sprites were given, or are those
+    of a fit to go on from, there is no lesson; ``has_copies`` says that spare sprites
+    are copies.
     """
 
     sprites: Tensor
     backgrounds: Tensor
     lesson: Lesson | None
     is_centered: bool = False
+    is_turned: bool = False
+    has_copies: bool = False
 
 
 def gaussian_mask(
@@ -125,7 +136,8 @@ def make_start(
         spread = init.mask_width if isinstance(init, ConstantSprites) else None
         mask = gaussian_mask(spec.height, spec.width, spread, like=images)
         sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
-    return Start(sprites, backgrounds, lesson, is_centered)
+    is_turned = lesson is not None and lesson.is_turned
+    return Start(sprites, backgrounds, lesson, is_centered, is_turned)
 
 
 @torch.no_grad()
@@ -140,10 +152,7 @@ def aligned_start(
     """
     name = rigid_name(spec)
     assert name is not None, "nothing can be aligned"
-    grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
-    solved = color_of(spec.transformations)
-    freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
-    family = make_family(name, freedom, images, grid)
+    family = first_family(images, spec, name)
     best, sprites = first_rounds(images, spec, family, draws)
     is_centered = False
     if not spec.is_layered and name != "rotation":
@@ -154,13 +163,64 @@ def aligned_start(
     if name in TURNING:
         freely = with_turns(family)
         energy, others = first_turns(images, spec, freely, draws)
-        if energy < TURNED * best:
+        is_noisy = best > NOISY * nothing_known(images, family)
+        if energy < TURNED * best or (is_noisy and turns_show(images, spec, draws)):
             family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
     lesson = Lesson(found.labels, params, family.turns is not None)
     return sprites, lesson, is_centered
+
+
+def turns_show(images: Tensor, spec: ModelSpec, draws: torch.Generator) -> bool:
+    """Whether turns save more where noise is most of what is left.
+
+    Images are reduced, which leaves less noise: then turns save clearly more only if
+    things are turned.
+    """
+    size = spec.height // CALMER, spec.width // CALMER
+    if min(size) < SMALLEST_CALM:
+        return False
+    name = rigid_name(spec)
+    assert name is not None, "nothing can be aligned"
+    small = torch.cat([resized(part, size) for part in images.split(512)])
+    reduced = replace(spec, height=size[0], width=size[1])
+    family = first_family(small, reduced, name)
+    nothing = nothing_known(small, family)
+    best, _ = first_rounds(small, reduced, family, draws)
+    turned, _ = first_turns(small, reduced, with_turns(family), draws)
+    return nothing - turned > SAVED * (nothing - best)
+
+
+def nothing_known(images: Tensor, family: Family) -> float:
+    """The energy when every image is explained by the mean image."""
+    mean = images.mean(0, keepdim=True).flatten(2)
+    parts = images.flatten(2).split(2048)
+    errors = [alignment.coarse_errors(x, mean, family.freedom).sum() for x in parts]
+    per_value = family.weight / (len(images) * images[0].numel())
+    return float(per_value * torch.stack(errors).sum())
+
+
+def are_turned(
+    images: Tensor, spec: ModelSpec, sprites: Tensor, draws: torch.Generator
+) -> bool:
+    """Whether given sprites (K, C, H, W) explain images clearly better in any turn."""
+    name = rigid_name(spec)
+    if name not in TURNING:
+        return False
+    family = first_family(images, spec, name)
+    best, _ = run_rounds(images, sprites, family, draws, TRIAL_ROUNDS)
+    turned, _ = run_rounds(images, sprites, with_turns(family), draws, TRIAL_ROUNDS)
+    return turned < TURNED * best
+
+
+def first_family(images: Tensor, spec: ModelSpec, name: str) -> Family:
+    """What images are aligned with first."""
+    grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
+    solved = color_of(spec.transformations)
+    freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
+    return make_family(name, freedom, images, grid)
 
 
 def first_rounds(
@@ -225,3 +285,11 @@ def image_weights(images: Tensor, spec: ModelSpec) -> Tensor:
     variance = images.flatten(2).var(2).sum(1)
     weights = 1 / (variance + CONTRAST_FLOOR * variance.mean()).clamp_min(1e-12)
     return weights / weights.mean()
+
+
+def weighted_variance(images: Tensor, weights: Tensor) -> float:
+    """What the loss is when every image is explained by the mean image."""
+    mean = images.mean(0)
+    parts = zip(images.split(2048), weights.split(2048), strict=True)
+    squares = [((x - mean).square().flatten(1).mean(1) * w).sum() for x, w in parts]
+    return float(torch.stack(squares).sum()) / len(images)

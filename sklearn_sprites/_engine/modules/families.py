@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.alignment import Family
+from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.ops.sampling import Grid
 from sklearn_sprites._engine.spec import RIGID, ModelSpec
-from sklearn_sprites._engine.training.alignment import Family
 
 ERROR_WEIGHT = 7.0  # of the mean squared error, in units of the images' variance
 
@@ -29,11 +30,24 @@ def _directions(name: str, aspect: float) -> list[list[float]]:
     return known.get(name, torch.eye(6).tolist())
 
 
+def error_weight(images: Tensor) -> Tensor:
+    """What mean squared errors of `images` (n, C, H, W) weigh against the prior."""
+    return ERROR_WEIGHT / images.var(0, correction=0).mean().clamp_min(1e-12)
+
+
+def family_of(name: str, freedom: int, weight: float | Tensor, grid: Grid) -> Family:
+    """The family of affine maps of a rigid transformation on a grid."""
+    entries = [x for row in _directions(name, grid.width / grid.height) for x in row]
+    basis = constant(entries, grid.points).view(-1, 6)
+    return Family(grid, basis, weight, freedom)
+
+
 def make_family(name: str, freedom: int, images: Tensor, grid: Grid) -> Family:
-    """The family of affine maps of a rigid transformation for `images` (n, C, H, W)."""
-    basis = images.new_tensor(_directions(name, grid.width / grid.height))
-    spread = images.var(0, correction=0).mean().clamp_min(1e-12)
-    return Family(grid, basis, float(ERROR_WEIGHT / spread), freedom)
+    """The same for `images` (n, C, H, W), whose errors are weighed by their variance.
+
+    Waits for the device once.
+    """
+    return family_of(name, freedom, float(error_weight(images)), grid)
 
 
 def to_parameters(name: str, matrices: Tensor, family: Family) -> Tensor:

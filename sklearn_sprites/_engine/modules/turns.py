@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.alignment import Family, warp
 from sklearn_sprites._engine.ops.sampling import Grid, pad_to_canvas
 from sklearn_sprites._engine.ops.warps import affine_part
-from sklearn_sprites._engine.training.alignment import Family, warp
 
 TURNING = ("rotation", "similarity")  # families that hold every turn
 TURNS = 24  # between which alignment finds the way

@@ -5,6 +5,7 @@ the way, with a weak pull towards the identity; where things may lie turned in a
 towards the nearest of some turns, which are tried first.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ class Family:
 
     grid: Grid
     basis: Tensor
-    weight: float
+    weight: float | Tensor
     freedom: int
     turns: Tensor | None = None
 
@@ -42,6 +43,17 @@ class Family:
         """Curvature of the pull towards the identity, (q,)."""
         per_entry = self.basis.new_tensor([LINEAR_PRIOR, LINEAR_PRIOR, SHIFT_PRIOR] * 2)
         return self.basis.square() @ per_entry
+
+
+class Poses(NamedTuple):
+    """For every image and sprite: matrix (m, K, 6), energy and squared error (m, K).
+
+    Where a sprite is not plausible enough to be aligned, the energy is infinite.
+    """
+
+    matrices: Tensor
+    energies: Tensor
+    errors: Tensor
 
 
 class Found(NamedTuple):
@@ -89,15 +101,15 @@ def _normal_equations(
 
 def refine(
     images: Tensor, canvas: Tensor, start: Tensor, family: Family
-) -> tuple[Tensor, Tensor]:
-    """The best parameters met, and their energy.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best parameters met, their energy, and the squared error in it.
 
     images (m, C, P); canvas (m, 3 C, H', W') padded :func:`slopes` of one sprite each;
     start (m, q).
     """
     m, channels, pixels = images.shape
     best = images.new_full((m,), torch.inf)
-    kept, now = start, start
+    kept, now, least = start, start, best
     damping = images.new_full((m,), 0.05)
     scale = family.weight / (channels * pixels)
     prior = family.prior
@@ -110,12 +122,12 @@ def refine(
             drawn = apply_color(drawn, color)
             slope = slope * (1 + color[..., 0])[:, None, :, None]
         error = images - drawn
-        energy = scale * error.square().flatten(1).sum(1) + (prior * now.square()).sum(
-            1
-        )
+        squared = error.square().flatten(1).sum(1)
+        energy = scale * squared + (prior * now.square()).sum(1)
         better = energy < best
         damping = torch.where(better, damping * 0.3, damping * 5).clamp(1e-3, 10)
         best = torch.where(better, energy, best)
+        least = torch.where(better, squared, least)
         kept = torch.where(better[:, None], now, kept)
         if turn == STEPS:
             break
@@ -127,7 +139,7 @@ def refine(
         curvature = curvature + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
         move = solve_symmetric(curvature, right).clamp(-LONGEST, LONGEST)
         now = torch.where(better[:, None], now, kept) + move
-    return kept, best
+    return kept, best, least
 
 
 def _standardised(flat: Tensor, freedom: int) -> Tensor:
@@ -157,29 +169,47 @@ def turned(sprites: Tensor, family: Family) -> Tensor:
     return warp(canvas, matrices, family.grid).view(-1, *sprites.shape[1:])
 
 
-def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
-    """Align images (m, C, P) to their most plausible sprites (K, C, H, W)."""
+def poses(images: Tensor, sprites: Tensor, family: Family, count: int) -> Poses:
+    """Align images (m, C, P) to their `count` most plausible sprites (K, C, H, W).
+
+    The others are left in the turn that suits them best.
+    """
     m, k = len(images), len(sprites)
     posed = turned(sprites, family)
     error = coarse_errors(images, posed.flatten(2), family.freedom)
     best = error.view(m, k, -1).min(2)  # of all turns
-    count = min(HYPOTHESES, k)
-    labels = best.values.topk(count, 1, largest=False).indices  # (m, h)
-    turns = best.indices.gather(1, labels)
-    which = labels * (len(posed) // k) + turns
+    labels = best.values.topk(min(count, k), 1, largest=False).indices  # (m, h)
+    which = labels * (len(posed) // k) + best.indices.gather(1, labels)
     steep = pad_to_canvas(slopes(posed).flatten(1, 2), "border")
-    found, energy = refine(
-        images.repeat_interleave(count, 0),
+    found, energy, squared = refine(
+        images.repeat_interleave(labels.shape[1], 0),
         steep[which.flatten()],
-        images.new_zeros(m * count, len(family.basis)),
+        images.new_zeros(labels.numel(), len(family.basis)),
         family,
     )
-    energy, order = energy.view(m, count).sort(1)
-    rows = torch.arange(m, device=images.device)
-    matrices = (found @ family.basis).view(m, count, 6)[rows, order[:, 0]]
+    moves = images.new_zeros(m, k, 6)
+    index = labels[..., None].expand(-1, -1, 6)
+    moves = moves.scatter(1, index, (found @ family.basis).view(index.shape))
     if family.turns is not None:
-        matrices = after_turn(matrices, family.turns[turns[rows, order[:, 0]]])
-    return Found(labels[rows, order[:, 0]], matrices, energy[:, 0])
+        turns = family.turns[best.indices].flatten(0, 1)
+        moves = after_turn(moves.flatten(0, 1), turns).view(moves.shape)
+    far = torch.full_like(best.values, torch.inf)
+    energies = far.scatter(1, labels, energy.view(labels.shape))
+    errors = best.values.scatter(1, labels, squared.view(labels.shape))
+    return Poses(moves, energies, errors)
+
+
+def joined(parts: Iterable[Poses]) -> Poses:
+    """The poses of all images, found in parts."""
+    return Poses(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def assign(images: Tensor, sprites: Tensor, family: Family) -> Found:
+    """Align images (m, C, P) to their most plausible sprites (K, C, H, W)."""
+    found = poses(images, sprites, family, HYPOTHESES)
+    energies, labels = found.energies.min(1)
+    rows = torch.arange(len(images), device=images.device)
+    return Found(labels, found.matrices[rows, labels], energies)
 
 
 def after_turn(matrices: Tensor, turns: Tensor) -> Tensor:
