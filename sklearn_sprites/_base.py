@@ -49,6 +49,14 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             warn(doubt, UnitsWarning)
         return batch, images
 
+    def _scaled_for_fit(self, images: Images) -> Scaling:
+        """From the user's units to those of the model."""
+        scaling = Scaling.of(images.flat, type(self).__name__)
+        doubt = scaling.outliers(images.flat)
+        if doubt is not None:
+            warn(doubt, UnitsWarning)
+        return scaling
+
     def _scale(self) -> Scaling:
         return Scaling(*self._scaling)
 

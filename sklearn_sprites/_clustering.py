@@ -54,7 +54,6 @@ from sklearn_sprites._validation import (
     Images,
     Interval,
     InvalidParameterError,
-    Scaling,
     Shape,
     StrOptions,
     check_parameters,
@@ -658,7 +657,7 @@ class SpriteClustering(
             )
         continues = self.warm_start and self.__sklearn_is_fitted__()
         spec = self._model_spec(images.shape)
-        scaling = self._scale() if continues else Scaling.of(images.flat, owner)
+        scaling = self._scale() if continues else self._scaled_for_fit(images)
         n_runs = 1 if continues else self.n_init
         return Job(
             images=images,

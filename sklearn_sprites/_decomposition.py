@@ -69,7 +69,6 @@ from sklearn_sprites._scenes import Decomposition
 from sklearn_sprites._validation import (
     Images,
     Interval,
-    Scaling,
     StrOptions,
     check_feature_names,
     check_parameters,
@@ -696,7 +695,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         owner, device = type(self).__name__, resolve_device(self.device)
         images, names = self._validated_for_fit(X)
         continues = self.warm_start and self.__sklearn_is_fitted__()
-        scaling = self._scale() if continues else Scaling.of(images.flat, owner)
+        scaling = self._scale() if continues else self._scaled_for_fit(images)
         batch, params = images.batch(scaling), self.get_params(deep=False)
         if continues:
             params |= taken_choices(params, self._scene_spec(), images.shape)

@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from sklearn_sprites._forms import as_array, check_kind
+from sklearn_sprites._warning import warn
 
 __all__ = [
     "HasMethods",
@@ -41,7 +42,10 @@ Shape = tuple[int, int, int]  # (H, W, C)
 
 MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
 SMALLEST_RANGE = 0.5  # share of a usual range; values that span less are scaled
+USUAL_SHARE, FEW_DECIDE = 0.75, 0.05  # of images; of the range that they all span
+LONG_STRIP = 64  # features from which on a row of them was hardly meant
 FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
+LARGEST_GIVEN = 1e300  # in the user's units; the sum of an image's still is finite
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
 NAMES = ("transformations", "background_transformations")  # tuples of names
 PACKAGE = "sklearn_sprites."
@@ -65,7 +69,7 @@ class Scaling:
         low, high = float(flat.min()), float(flat.max())
         is_fixed = flat.dtype in (np.uint8, np.uint16)
         usual = float(np.iinfo(flat.dtype).max) if is_fixed else 1.0
-        if not math.isfinite(high - low):
+        if not max(high, -low) <= LARGEST_GIVEN:
             raise ValueError(
                 f"X has a value range too large for {owner}: from {low} to {high}."
             )
@@ -74,6 +78,11 @@ class Scaling:
         if low >= 0 and high <= usual and high - low >= SMALLEST_RANGE * usual:
             return cls(0.0, usual)
         return cls(low, high - low)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the scale is that of a type, or [0, 1], whatever the values."""
+        return self.offset == 0 and self.scale in (1.0, 255.0, 65535.0)
 
     def to_model(self, values: NDArray) -> NDArray:
         """Values in the user's units -> float32 in model units, same shape."""
@@ -93,6 +102,21 @@ class Scaling:
                 )
             out[start : start + rows] = part
         return out
+
+    def outliers(self, flat: NDArray) -> str | None:
+        """Why the scale may be that of a few images only, if so."""
+        if self.is_usual or not len(flat):
+            return None
+        spans = flat.max(1) / self.scale - flat.min(1) / self.scale
+        most = float(np.quantile(spans, USUAL_SHARE))
+        if not 0 < most < FEW_DECIDE:
+            return None
+        low, high = self.offset, self.offset + self.scale
+        return (
+            f"X has values from {low:.4g} to {high:.4g}, but {USUAL_SHARE:.0%} of its "
+            f"images span at most {most * self.scale:.4g}: a few images decide the "
+            "scale, and the others look all alike; clip X, or take a logarithm of it."
+        )
 
     def foreign(self, batch: NDArray) -> str | None:
         """Why new images in model units look like images in other units, if so."""
@@ -150,6 +174,13 @@ def check_images(
     check_kind(flat, owner)
     shape = shape or wanted or shape_of_width(flat.shape[1])
     _check_width(wanted, flat.shape[1])
+    if wanted is None and len(given) == 2 and shape[0] == 1 and shape[1] >= LONG_STRIP:
+        warn(
+            f"X is flat, and {shape[1]} features are no square image: they are taken "
+            "for strips of one row, which are never warped; give image_shape=(H, W) "
+            f"or (H, W, C), or image_shape={shape[:2]} for strips.",
+            UserWarning,
+        )
     if wanted is not None and shape != wanted:
         told = f"{owner} was fitted on images" if fitted else "image_shape asks for one"
         raise ValueError(_other_shape(shape, told, wanted))

@@ -12,7 +12,7 @@ class ClusterCollapseWarning(ConvergenceWarning):
 
 
 class UnitsWarning(UserWarning):
-    """New images seem to be in other units than those that were fitted."""
+    """Images seem to be in other units than most, or than those that were fitted."""
 
 
 class ImageSkippedWarning(UserWarning):

@@ -18,6 +18,7 @@ from sklearn_sprites import (
     SpriteClustering,
     SpriteDisplay,
 )
+from sklearn_sprites.exceptions import UnitsWarning
 from tests import scenes
 from tests.pictures import QUICK, make_model, make_pictures
 
@@ -225,6 +226,16 @@ def test_images_of_few_levels_are_shown_in_full_contrast(dtype, opaque):
     levels = DIGITS.astype(dtype)  # up to 16
     display = ReconstructionDisplay.from_estimator(opaque, levels)
     assert (np.min(display.rows["image"]), np.max(display.rows["image"])) == (0, 1)
+
+
+def test_images_that_span_far_more_than_others_are_clipped(opaque):
+    X = DIGITS.astype(float) - 1
+    X[::5, 0, 0] = 1000
+    with pytest.warns(UnitsWarning):
+        display = ReconstructionDisplay.from_estimator(opaque, X, n_images=10)
+    shown = np.array(display.rows["image"])
+    assert (shown.reshape(10, -1).max(1) == 1).all()
+    assert 0.2 < shown.mean() < 0.6
 
 
 def rows_of(axis):

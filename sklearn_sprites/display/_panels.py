@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_sprites._validation import Scaling, check_images
 
 CHECKERS = (0.75, 0.9)  # behind transparent sprites
+CLIPPED = 3  # times what the middle image spans: more is not shown
 PANEL_INCHES = 0.62  # side of one picture
 
 
@@ -88,8 +89,16 @@ def spread(n_images: int, n_all: int) -> NDArray:
 
 
 def unit_scale(images: NDArray) -> Any:
-    """How to bring values in the user's units to [0, 1], as the images span it."""
+    """How to bring values in the user's units to [0, 1], as the images span it.
+
+    Where a few images span far more than the others, they are clipped.
+    """
     scaling = Scaling.of(images, "a display")
+    if len(images) and not scaling.is_usual:
+        flat = images.reshape(len(images), -1)
+        low, high = float(np.median(flat.min(1))), float(np.median(flat.max(1)))
+        if 0 < CLIPPED * (high - low) < scaling.scale:
+            scaling = Scaling(low, high - low)
     return lambda values: scaling.to_model(np.asarray(values)).clip(0, 1)
 
 

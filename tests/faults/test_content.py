@@ -17,6 +17,8 @@ from PIL import Image
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_sprites._validation import Scaling
+from sklearn_sprites.exceptions import UnitsWarning
 from tests.estimators import trained
 from tests.marks import quiet
 from tests.pictures import (
@@ -474,6 +476,7 @@ LAYOUTS = st.sampled_from([np.asarray, np.asfortranarray, lambda X: X[::-1]])
 @given(data=st.data())
 @quiet
 @pytest.mark.filterwarnings("ignore:The ground of the images")
+@pytest.mark.filterwarnings("ignore::sklearn_sprites.exceptions.UnitsWarning")
 @trained
 def test_i27_any_array_fits_or_is_refused_politely(make, data):
     dtype = data.draw(DTYPES)
@@ -488,3 +491,20 @@ def test_i27_any_array_fits_or_is_refused_politely(make, data):
     else:
         assert_all_finite(model)
         np.testing.assert_array_equal(model.predict(X), told_in_fit(model))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("outlier", [1e6, -300.0])
+def test_a_few_images_that_decide_the_scale_are_told_of(pictures, make, outlier):
+    X = np.concatenate([pictures, pictures[:1]])
+    X[-1, 0, 0] = outlier
+    with pytest.warns(UnitsWarning, match="a few images decide the scale") as told:
+        make(2).fit(X)
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("factor", [1, 255, 3.7])
+def test_blank_images_and_usual_scales_are_not_told_of(pictures, factor):
+    X = factor * np.concatenate([pictures, np.zeros((300, *pictures.shape[1:]))])
+    scaling = Scaling.of(X.reshape(len(X), -1), "a test")
+    assert scaling.outliers(X.reshape(len(X), -1)) is None

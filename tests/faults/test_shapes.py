@@ -1,9 +1,11 @@
 """Shapes of all kinds, rows S of the list of faults."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from tests.estimators import ESTIMATORS, TRAINED
 from tests.marks import quiet
@@ -51,6 +53,23 @@ def test_s2_too_many_axes(ndim, fitted):
 def test_s3_flat_images_without_a_shape(width, shape, make):
     X = np.random.default_rng(0).uniform(size=(9, width))
     assert make(2).fit(X).image_shape_ == shape
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_s3_long_strips_that_were_hardly_meant_are_warned_of(make):
+    X = np.random.default_rng(0).uniform(size=(9, 4 * 20))
+    with pytest.warns(UserWarning, match="80 features are no square") as told:
+        make(2).fit(X)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fits = [
+            make(2).set_params(image_shape=shape).fit(X) for shape in [(4, 20), (1, 80)]
+        ]
+        fits[0].predict(X)
+        make(2).fit(X[:, None])
+    assert [model.image_shape_ for model in fits] == [(4, 20, 1), (1, 80, 1)]
 
 
 def test_s3_strips_are_not_warped():
