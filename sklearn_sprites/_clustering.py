@@ -1,5 +1,6 @@
 """Clustering of images into transformed sprites."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,11 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_sprites._base import AbstractSpriteEstimator
 from sklearn_sprites._callbacks import Progress, with_callbacks
 from sklearn_sprites._description import (
+    IN_TURNS,
     given_sprites,
     is_rule,
     never_joining,
     resolve_layers,
     stages_of,
+    turned_if_seen,
     warm_model,
 )
 from sklearn_sprites._engine.records import Assignment, FittedModel
@@ -93,8 +96,9 @@ class SpriteClustering(
     transformations : "auto" or tuple of str, default="auto"
         How a sprite may be transformed, in the order of application; colors act last,
         wherever their name stands. The names are in the table below. ``"auto"`` goes by
-        the size and the channels of the images; ``()`` is none. Images with a side
-        below 4 pixels are never transformed.
+        the size and the channels of the images, and is ``("color", "similarity")`` for
+        opaque sprites where at least 100 images show things in all turns; ``()`` is
+        none. Images with a side below 4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds.
     image_shape : tuple of int, default=None
@@ -656,14 +660,15 @@ class SpriteClustering(
                 f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}."
             )
         continues = self.warm_start and self.__sklearn_is_fitted__()
-        spec = self._model_spec(images.shape)
         scaling = self._scale() if continues else self._scaled_for_fit(images)
+        batch = images.batch(scaling)
+        spec = self._model_spec(images.shape, batch, continues)
         n_runs = 1 if continues else self.n_init
         return Job(
             images=images,
             features=features,
             scaling=scaling,
-            batch=images.batch(scaling),
+            batch=batch,
             spec=spec,
             settings=self._settings(spec),
             seeds=seed_sequence(self.random_state).spawn(n_runs),
@@ -673,7 +678,17 @@ class SpriteClustering(
             warm=warm_model(self._fitted_model(), spec) if continues else None,
         )
 
-    def _model_spec(self, shape: Shape) -> ModelSpec:
+    def _model_spec(self, shape: Shape, batch: NDArray, continues: bool) -> ModelSpec:
+        """The network for these images, or that of the fit that goes on."""
+        spec = self._spec_of(shape)
+        if not isinstance(self.transformations, str) or spec.is_layered:
+            return spec
+        if continues:
+            taken = ModelSpec.from_dict(self._spec).transformations
+            return replace(spec, transformations=taken) if taken == IN_TURNS else spec
+        return turned_if_seen(spec, self._settings(spec), batch)
+
+    def _spec_of(self, shape: Shape) -> ModelSpec:
         """The network for images of this shape."""
         height, width, channels = shape
         n_backgrounds, sprites, backgrounds = resolve_layers(

@@ -1,14 +1,20 @@
 """From parameters and the shape of images to a description of the network."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.records import FittedModel
-from sklearn_sprites._engine.settings import ConstantSprites, Milestones
+from sklearn_sprites._engine.settings import (
+    ConstantSprites,
+    Milestones,
+    TrainingSettings,
+)
 from sklearn_sprites._engine.spec import (
+    COLOR_SIDE,
     SMALLEST_SIDE,
     TRANSFORMATIONS,
     ModelSpec,
@@ -18,6 +24,7 @@ from sklearn_sprites._engine.spec import (
 from sklearn_sprites._validation import Scaling, Shape
 
 Names = str | Sequence[str]
+IN_TURNS = ("color", "similarity")  # for things that lie in any turn
 SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says otherwise
 
 
@@ -43,6 +50,19 @@ def resolve_layers(
         for names, default in zip((sprites, backgrounds), auto, strict=True)
     ]
     return int(n_backgrounds), chosen[0], chosen[1] if n_backgrounds else ()
+
+
+def turned_if_seen(
+    spec: ModelSpec, settings: TrainingSettings, batch: NDArray
+) -> ModelSpec:
+    """What ``"auto"`` stands for: similarities, if images show things in all turns."""
+    from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
+    from sklearn_sprites._engine.training.searched import is_searchable
+
+    turned = replace(spec, transformations=IN_TURNS)
+    if min(spec.height, spec.width) < COLOR_SIDE or not is_searchable(turned, settings):
+        return spec
+    return turned if lie_in_any_turn(batch, turned) else spec
 
 
 def stages_of(curriculum: Any, spec: ModelSpec) -> Any:

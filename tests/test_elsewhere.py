@@ -134,7 +134,7 @@ def test_clustering_of_images_that_are_reduced_first():
 
 
 def test_clustering_of_things_whose_turns_are_searched():
-    with pretended(), mock.patch.object(start, "TURNED", np.inf):
+    with pretended(), mock.patch.object(start, "UPRIGHT", 1):
         for side in (8, 64):
             X = small_images(12, side, 1)
             names = {"transformations": ("color", "similarity"), "device": "cuda"}

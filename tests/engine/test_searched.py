@@ -17,6 +17,8 @@ from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.settings import TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.angles import evenness, upright_share
+from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
 from sklearn_sprites._engine.training.fit import fit_clustering
 from sklearn_sprites._engine.training.searched import is_searchable
 from sklearn_sprites._engine.training.start import aligned_start
@@ -225,3 +227,59 @@ def test_sprites_of_large_images_get_their_details():
     blurred = Predictor(told[-4][1], "cpu").assign(images).errors.min(1).mean()
     sharp = Predictor(fitted, "cpu").assign(images).errors.min(1).mean()
     assert sharp < 0.8 * blurred
+
+
+@given(draws)
+def test_angles_from_all_around_are_even_and_others_are_not(make):
+    around = make.uniform(400, low=-math.pi, high=math.pi)
+    assert evenness(around) > 0.98
+    assert upright_share(around) < 0.27
+    assert upright_share(around + 2 * math.pi) == upright_share(around)
+    quarters = (around / (math.pi / 2)).round() * math.pi / 2
+    assert evenness(quarters + make.normal(400, scale=0.1)) < 0.8
+    assert upright_share(0.1 * around) > 0.9
+
+
+@fits_shortly
+@pytest.mark.parametrize(
+    ("change", "turned"),
+    [
+        ({}, True),
+        ({"init": shapes()}, True),
+        ({"init": "k-means++"}, False),
+        ({"encoder": "resnet20"}, False),
+        ({"curriculum": (("color", "affine", "thin_plate_spline"),)}, False),
+        ({"transformations": ("color", "affine")}, False),
+        ({"n_backgrounds": 1}, False),
+    ],
+)
+def test_auto_sees_that_things_lie_in_any_turn(change, turned):
+    X, y = parts(160)
+    model = SpriteClustering(3, max_epochs=8, random_state=0).set_params(**change)
+    names = tuple(model.fit(X).transformation_params_)
+    assert ("similarity" in names) == turned
+    if turned:
+        assert "affine" not in names
+        assert clustering_accuracy(y, model.labels_) > 0.99
+        model.set_params(warm_start=True).fit(X[:20])  # too few to see it again
+        assert "similarity" in model.transformation_params_
+
+
+def upright(n, random):
+    return shapes()[np.arange(n) % 3]
+
+
+def lying_or_standing(n, random):
+    """Bars of which one kind is the other, turned."""
+    x, y = np.meshgrid(*[np.arange(SIZE) - SIZE / 2] * 2)
+    return np.stack([abs((x, y)[i % 2] - random.normal(0, 3)) < 2 for i in range(n)])
+
+
+@pytest.mark.parametrize("things", [upright, lying_or_standing])
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_does_not_take_other_things_for_turned_ones(things, seed):
+    random = np.random.default_rng(seed)
+    X = things(300, random) + random.normal(0, 0.05, (300, SIZE, SIZE))
+    assert not lie_in_any_turn(in_model_form(X), PLAIN)
+    assert not lie_in_any_turn(in_model_form(parts(90, seed=seed)[0]), PLAIN)
+    assert lie_in_any_turn(in_model_form(parts(300, seed=seed)[0]), PLAIN)

@@ -225,23 +225,35 @@ def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) ->
 
 
 def update_sprites(
-    images: Tensor, found: Found, sprites: Tensor, family: Family, steps: int = 2
+    images: Tensor,
+    found: Found,
+    sprites: Tensor,
+    family: Family,
+    steps: int = 2,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Jacobi steps on the normal equations: S += W'(x - W S) / W'1.
 
-    The minimiser for warps W; the mean of images warped back is not.
+    The minimiser for warps W; the mean of images warped back is not. `weights` (n,) are
+    those of the images, one if there are none.
     """
+    every = images.new_ones(len(images)) if weights is None else weights
     for _ in range(steps):
         change, mass = torch.zeros_like(sprites), torch.zeros_like(sprites)
         for rows in torch.arange(len(images), device=images.device).split(512):
-            more = _adjoint(images[rows], found, rows, sprites, family)
+            more = _adjoint(images[rows], found, rows, sprites, family, every[rows])
             change, mass = change + more[0], mass + more[1]
         sprites = sprites + change / (mass + 1)
     return sprites
 
 
 def _adjoint(
-    images: Tensor, found: Found, rows: Tensor, sprites: Tensor, family: Family
+    images: Tensor,
+    found: Found,
+    rows: Tensor,
+    sprites: Tensor,
+    family: Family,
+    weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Sums (K, C, H, W) of W'(x - W S) and of W'1 over some images."""
     labels, matrices = found.labels[rows], found.matrices[rows]
@@ -259,6 +271,8 @@ def _adjoint(
         color = solve_color(flat, images.flatten(2), with_bias=family.freedom == 2)
         gain = (1 + color[..., 0])[..., None, None]
         shown = apply_color(flat, color).view_as(drawn)
-    change = torch.autograd.grad(drawn, variable, gain * (images - shown))[0]
-    mass = torch.autograd.grad(cover, ones, gain.square().expand_as(cover))[0]
+    weight = weights[:, None, None, None]
+    missed = weight * gain * (images - shown)
+    change = torch.autograd.grad(drawn, variable, missed)[0]
+    mass = torch.autograd.grad(cover, ones, (weight * gain**2).expand_as(cover))[0]
     return change, mass

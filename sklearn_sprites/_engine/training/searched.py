@@ -217,7 +217,9 @@ def solve_sprites(state: Rounds, rows: Tensor) -> float:
     grid = make_grid(*some.shape[2:], device=some.device, dtype=torch.float32)
     family = replace(search.family, grid=grid)
     seen = Found(labels, matrices, found.energies)
-    state.sprites = alignment.update_sprites(some, seen, state.sprites, family)
+    state.sprites = alignment.update_sprites(
+        some, seen, state.sprites, family, weights=weights
+    )
     return float((found.errors.amin(1) * weights).mean()) / search.n_values(some)
 
 

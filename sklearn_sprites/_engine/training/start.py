@@ -1,6 +1,5 @@
 """The first sprites and backgrounds, and parameters for the network to learn."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,10 +16,10 @@ from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.ops.compositing import over, softclip
-from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.ops.sampling import make_grid
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.angles import angles_found, upright_share
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
 
 ROUNDS = 6
@@ -28,10 +27,7 @@ TRIALS = 3  # starts for things in any turn
 TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 TURNED = 0.87  # and below which things are taken to lie in any turn
-NOISY = 0.85  # of what the mean image leaves: more is left of noise,
-CALMER = 3  # and images are looked at this many times smaller
-SMALLEST_CALM = 8  # pixels of their shorter side,
-SAVED = 1.2  # where turns are to save so many times as much as alignment without
+UPRIGHT = 0.27  # or where no more of them are nearly upright; in all turns, a sixth are
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 BACKGROUND_IMAGES = 1000
@@ -163,43 +159,14 @@ def aligned_start(
     if name in TURNING:
         freely = with_turns(family)
         energy, others = first_turns(images, spec, freely, draws)
-        is_noisy = best > NOISY * nothing_known(images, family)
-        if energy < TURNED * best or (is_noisy and turns_show(images, spec, draws)):
+        angles = angles_found(images, others, freely, name)
+        if energy < TURNED * best or upright_share(angles) <= UPRIGHT:
             family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
     params = {name: to_parameters(name, found.matrices, family)}
     lesson = Lesson(found.labels, params, family.turns is not None)
     return sprites, lesson, is_centered
-
-
-def turns_show(images: Tensor, spec: ModelSpec, draws: torch.Generator) -> bool:
-    """Whether turns save more where noise is most of what is left.
-
-    Images are reduced, which leaves less noise: then turns save clearly more only if
-    things are turned.
-    """
-    size = spec.height // CALMER, spec.width // CALMER
-    if min(size) < SMALLEST_CALM:
-        return False
-    name = rigid_name(spec)
-    assert name is not None, "nothing can be aligned"
-    small = torch.cat([resized(part, size) for part in images.split(512)])
-    reduced = replace(spec, height=size[0], width=size[1])
-    family = first_family(small, reduced, name)
-    nothing = nothing_known(small, family)
-    best, _ = first_rounds(small, reduced, family, draws)
-    turned, _ = first_turns(small, reduced, with_turns(family), draws)
-    return nothing - turned > SAVED * (nothing - best)
-
-
-def nothing_known(images: Tensor, family: Family) -> float:
-    """The energy when every image is explained by the mean image."""
-    mean = images.mean(0, keepdim=True).flatten(2)
-    parts = images.flatten(2).split(2048)
-    errors = [alignment.coarse_errors(x, mean, family.freedom).sum() for x in parts]
-    per_value = family.weight / (len(images) * images[0].numel())
-    return float(per_value * torch.stack(errors).sum())
 
 
 def are_turned(
