@@ -188,20 +188,22 @@ def test_a_fit_goes_on_where_it_ended_and_is_the_same_again():
     assert model.n_iter_ <= 6
 
 
-def test_a_listener_hears_every_round_and_may_stop():
-    X, heard = parts(90)[0], []
+@pytest.mark.parametrize("side", [SIZE, 64])
+def test_a_listener_hears_every_round_and_may_stop(side):
+    X, heard = parts(90, side=side)[0], []
+    spec = replace(PLAIN, height=side, width=side)
 
     def listener(info):
         heard.append((info.epoch, info.stage, info.loss, info.fitted().sprites.shape))
         return info.epoch == 3
 
-    fitted = fit(X, on_epoch=listener, reassignment=Swap(spares=2))
+    fitted = fit(X, spec, listener, reassignment=Swap(spares=2))
     epochs, stages, losses, sizes = zip(*heard, strict=True)
     assert epochs == (1, 2, 3)
     assert set(stages) == {"turns"}
     assert list(losses) == fitted.loss_curve
-    assert set(sizes) == {fitted.sprites.shape} == {(3, 1, SIZE, SIZE)}
-    quiet = fit(X, on_epoch=lambda info: info.epoch == 3, reassignment=Swap(spares=2))
+    assert set(sizes) == {fitted.sprites.shape} == {(3, 1, side, side)}
+    quiet = fit(X, spec, lambda info: info.epoch == 3, reassignment=Swap(spares=2))
     np.testing.assert_array_equal(quiet.sprites, fitted.sprites)
 
 

@@ -160,13 +160,14 @@ def _coarse_first(
     coarse = replace(spec, height=size[0], width=size[1])
     found = _train(reduced, coarse, early, streams, given.at(size), listener)
     del reduced
-    progress = Progress(late, listener, spec, losses=list(found.loss_curve))
-    progress.stopped = listener.was_stopped
     found = redrawn(found, (spec.height, spec.width))
+    if listener.was_stopped:
+        late = replace(late, max_epochs=0)
     if found.spec.is_searched:
         return detail_rounds(found, data, late, streams.draws, listener)
     model = from_fitted(found, str(data.device))
     learner = _learner(model, data, settings, streams, [])
+    progress = Progress(late, listener, spec, losses=list(found.loss_curve))
     fine = run_stages(learner, detail_stages(spec), None, progress)
     return replace(fine, converged=found.converged and fine.converged)
 
