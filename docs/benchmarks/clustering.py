@@ -22,7 +22,7 @@ from recipes import SETS, load
 
 OPTIONS = {
     "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
-    "parts": {"n_clusters": 5, "transformations": ("color", "similarity")},
+    "parts": {"n_clusters": 5},
 }
 TARGETS = {
     "digits": (0.94, 15),
