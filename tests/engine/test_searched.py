@@ -21,7 +21,7 @@ from sklearn_sprites._engine.training.angles import evenness, upright_share
 from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
 from sklearn_sprites._engine.training.fit import fit_clustering
 from sklearn_sprites._engine.training.searched import is_searchable
-from sklearn_sprites._engine.training.start import aligned_start
+from sklearn_sprites._engine.training.start import aligned_start, are_turned
 from sklearn_sprites.metrics import clustering_accuracy
 from tests.engine.test_alignment import CPU, SIZE, blobs
 from tests.strategies import attack, draws
@@ -168,6 +168,15 @@ def test_given_sprites_are_looked_for_in_any_turn():
     assert clustering_accuracy(y, labels) > 0.99
     again = [SpriteClustering.predict(model, thing[None])[0] for thing in shapes()]
     assert sorted(again) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_turned", [True, False])
+def test_given_sprites_tell_through_noise_how_things_lie(is_turned):
+    random, things = np.random.default_rng(1), torch.from_numpy(in_model_form(shapes()))
+    X = parts(300, noise=0)[0] if is_turned else shapes()[random.integers(3, size=300)]
+    X = torch.from_numpy(in_model_form(X + random.normal(0, 0.7, X.shape)))
+    draws = torch.Generator().manual_seed(0)
+    assert are_turned(X, PLAIN, things, draws) == is_turned
 
 
 @fits_shortly

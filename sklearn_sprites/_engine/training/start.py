@@ -172,14 +172,16 @@ def aligned_start(
 def are_turned(
     images: Tensor, spec: ModelSpec, sprites: Tensor, draws: torch.Generator
 ) -> bool:
-    """Whether given sprites (K, C, H, W) explain images clearly better in any turn."""
+    """Whether images show given sprites (K, C, H, W) in any turn, by the same rule."""
     name = rigid_name(spec)
     if name not in TURNING:
         return False
     family = first_family(images, spec, name)
     best, _ = run_rounds(images, sprites, family, draws, TRIAL_ROUNDS)
-    turned, _ = run_rounds(images, sprites, with_turns(family), draws, TRIAL_ROUNDS)
-    return turned < TURNED * best
+    freely = with_turns(family)
+    turned, others = run_rounds(images, sprites, freely, draws, TRIAL_ROUNDS)
+    angles = angles_found(images, others, freely, name)
+    return turned < TURNED * best or upright_share(angles) <= UPRIGHT
 
 
 def first_family(images: Tensor, spec: ModelSpec, name: str) -> Family:
