@@ -197,6 +197,24 @@ def test_a_fit_goes_on_where_it_ended_and_is_the_same_again():
     assert model.n_iter_ <= 6
 
 
+@fits_shortly
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reassignment": "clone"},
+        {"init": "sample"},
+        {"curriculum": (("color", "similarity"),)},
+    ],
+)
+def test_what_was_searched_goes_on_searching(change):
+    X, _ = parts(60)
+    names = ("color", "similarity")
+    model = SpriteClustering(3, transformations=names, random_state=0, max_epochs=4)
+    first = model.set_params(warm_start=True).fit(X).inertia_
+    assert model.set_params(**change).fit(X).inertia_ < first
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+
+
 @pytest.mark.parametrize("side", [SIZE, 64])
 def test_a_listener_hears_every_round_and_may_stop(side):
     X, heard = parts(90, side=side)[0], []

@@ -115,7 +115,7 @@ def _train(
 ) -> FittedModel:
     """From a start, or from a model to go on from: search, or all stages."""
     start = _begin(data, spec, settings, streams.draws, given)
-    if start.is_turned and is_searchable(spec, settings):
+    if start.is_searched:
         return search_rounds(
             data,
             spec,
@@ -228,22 +228,22 @@ def _begin(
     spares = spare_count(settings.reassignment, spec.n_sprites, len(images))
     trained = replace(spec, n_sprites=spec.n_sprites + spares)
     if given.sprites is None:
-        return make_start(images, trained, settings.init, draws)
+        start = make_start(images, trained, settings.init, draws)
+        is_turned = start.lesson is not None and start.lesson.is_turned
+        return start._replace(is_searched=is_turned and is_searchable(spec, settings))
     sprites = torch.from_numpy(np.array(given.sprites, dtype=np.float32)).to(images)
-    is_turned = is_searchable(spec, settings) and are_turned(
-        images, spec, sprites, draws
-    )
+    searchable = is_searchable(spec, settings)
     return Start(
         sprites[torch.arange(trained.n_sprites) % len(sprites)],
         first_backgrounds(images, trained, draws),
         None,
-        is_turned=is_turned,
+        is_searched=searchable and are_turned(images, spec, sprites, draws),
         has_copies=True,
     )
 
 
 def _where_it_was(warm: FittedModel, images: Tensor) -> Start:
-    """The start that goes on from a fit."""
+    """The start that goes on from a fit, which has a network or none."""
     sprites, backgrounds = (
         torch.from_numpy(np.array(values)).to(images)
         for values in (warm.sprites, warm.backgrounds)

@@ -49,16 +49,16 @@ class Start(NamedTuple):
     """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any.
 
     ``is_centered``: the model is to look at images with their content in the middle;
-    ``is_turned``: things lie turned in any way. Where sprites were given, or are those
-    of a fit to go on from, there is no lesson; ``has_copies`` says that spare sprites
-    are copies.
+    ``is_searched``: poses are searched, no network learns them. Where sprites were
+    given, or are those of a fit to go on from, there is no lesson; ``has_copies`` says
+    that spare sprites are copies.
     """
 
     sprites: Tensor
     backgrounds: Tensor
     lesson: Lesson | None
     is_centered: bool = False
-    is_turned: bool = False
+    is_searched: bool = False
     has_copies: bool = False
 
 
@@ -132,8 +132,7 @@ def make_start(
         spread = init.mask_width if isinstance(init, ConstantSprites) else None
         mask = gaussian_mask(spec.height, spec.width, spread, like=images)
         sprites = torch.cat([sprites, mask.expand(len(sprites), -1, -1, -1)], 1)
-    is_turned = lesson is not None and lesson.is_turned
-    return Start(sprites, backgrounds, lesson, is_centered, is_turned)
+    return Start(sprites, backgrounds, lesson, is_centered)
 
 
 @torch.no_grad()
