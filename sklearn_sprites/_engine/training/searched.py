@@ -76,10 +76,12 @@ class Rounds:
     losses: list[float] = field(default_factory=list)
     stopped: bool = False
     weights: Tensor = field(init=False)  # (n,) what an image's error counts
+    search: PoseSearch = field(init=False)
 
     def __post_init__(self) -> None:
-        """Weigh the images."""
+        """Weigh the images, and know how to search."""
         self.weights = image_weights(self.images, self.spec)
+        self.search = searcher(self.model())
 
     @property
     def has_ended(self) -> bool:
@@ -207,8 +209,7 @@ def one_round(state: Rounds) -> float:
 
 def solve_sprites(state: Rounds, rows: Tensor) -> float:
     """Solve sprites under the poses of the images at `rows`; the loss before."""
-    some, weights = state.images[rows], state.weights[rows]
-    search = searcher(state.model())
+    some, weights, search = state.images[rows], state.weights[rows], state.search
     found = alignment.joined(
         search.align(part, state.sprites, HYPOTHESES) for part in some.split(CHUNK)
     )
@@ -230,10 +231,10 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
     rule = state.settings.reassignment
     if n_gone == 0 or not isinstance(rule, Swap):
         return state.sprites
-    search, count = searcher(state.model()), len(state.sprites)
+    count = len(state.sprites)
     some = state.images[:: -(-len(state.images) // rule.n_images)]
     found = alignment.joined(
-        search.align(part, state.sprites, count) for part in some.split(CHUNK)
+        state.search.align(part, state.sprites, count) for part in some.split(CHUNK)
     )
     gone = least_missed(found.errors, count - n_gone)
     kept = [k for k in range(count) if k not in gone]
@@ -242,8 +243,8 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
 
 def mean_loss(state: Rounds) -> float:
     """The mean squared error of all images as they are drawn, at their own size."""
-    model = state.model()
-    search, total = searcher(model), torch.zeros((), device=state.images.device)
+    model, search = state.model(), state.search
+    total = torch.zeros((), device=state.images.device)
     parts = zip(state.images.split(CHUNK), state.weights.split(CHUNK), strict=True)
     for images, weights in parts:
         found = search.align(images, state.sprites, HYPOTHESES)

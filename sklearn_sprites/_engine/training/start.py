@@ -158,8 +158,7 @@ def aligned_start(
     if name in TURNING:
         freely = with_turns(family)
         energy, others = first_turns(images, spec, freely, draws)
-        angles = angles_found(images, others, freely, name)
-        if energy < TURNED * best or upright_share(angles) <= UPRIGHT:
+        if energy < TURNED * best or few_are_upright(images, others, freely, name):
             family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
@@ -179,8 +178,12 @@ def are_turned(
     best, _ = run_rounds(images, sprites, family, draws, TRIAL_ROUNDS)
     freely = with_turns(family)
     turned, others = run_rounds(images, sprites, freely, draws, TRIAL_ROUNDS)
-    angles = angles_found(images, others, freely, name)
-    return turned < TURNED * best or upright_share(angles) <= UPRIGHT
+    return turned < TURNED * best or few_are_upright(images, others, freely, name)
+
+
+def few_are_upright(images: Tensor, sprites: Tensor, family: Family, name: str) -> bool:
+    """Whether hardly more images than by chance are found upright."""
+    return upright_share(angles_found(images, sprites, family, name)) <= UPRIGHT
 
 
 def first_family(images: Tensor, spec: ModelSpec, name: str) -> Family:
