@@ -1,8 +1,7 @@
 """Images in, a learned model out."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -72,115 +71,95 @@ def fit_clustering(
     draws, noise = generator(children[0], "cpu"), generator(children[1], device)
     with isolated(grad=True, seed=seed):
         data = torch.from_numpy(images).to(device)
+        task = Task(
+            data, spec, settings, draws, noise, encoder, init_sprites, warm, on_epoch
+        )
         if spec.is_kmeans:
-            return _fit_kmeans(
-                data, spec, settings, draws, init_sprites, warm, on_epoch
-            )
-        given = Given(encoder, init_sprites, warm)
-        streams = Streams(draws, noise)
-        if is_coarse_first(spec, settings):
-            return _coarse_first(data, spec, settings, streams, given, on_epoch)
-        return _train(data, spec, settings, streams, given, on_epoch)
+            return _fit_kmeans(task)
+        return _coarse_first(task) if is_coarse_first(spec, settings) else _train(task)
 
 
-class Streams(NamedTuple):
-    """Random numbers: on the CPU for orders and weights, on the device for noise."""
+@dataclass(frozen=True)
+class Task:
+    """What :func:`fit_clustering` was given, on the device."""
 
-    draws: torch.Generator
-    noise: torch.Generator
-
-
-class Given(NamedTuple):
-    """What the user brings: an encoder, first sprites, a model to go on from."""
-
+    images: Tensor  # (n, C, H, W)
+    spec: ModelSpec
+    settings: TrainingSettings
+    draws: torch.Generator  # on the CPU: orders and first weights
+    noise: torch.Generator  # on the device
     encoder: nn.Module | None
-    sprites: NDArray | None
+    init_sprites: NDArray | None
     warm: FittedModel | None
+    on_epoch: OnEpoch | None
 
-    def at(self, size: tuple[int, int]) -> "Given":
-        """The same for images of another size."""
-        sprites, warm = self.sprites, self.warm
+    def reduced(self, max_epochs: int, on_epoch: OnEpoch) -> "Task":
+        """A part of it, with images of the size at which networks look at them."""
+        size = self.spec.coarse_size
+        sprites, warm = self.init_sprites, self.warm
         if sprites is not None:
             sprites = resized(torch.from_numpy(np.array(sprites)), size).numpy()
-        return Given(self.encoder, sprites, warm and redrawn(warm, size))
+        return replace(
+            self,
+            images=torch.cat([resized(x, size) for x in self.images.split(512)]),
+            spec=replace(self.spec, height=size[0], width=size[1]),
+            settings=replace(self.settings, max_epochs=max_epochs),
+            init_sprites=sprites,
+            warm=warm and redrawn(warm, size),
+            on_epoch=on_epoch,
+        )
 
 
-def _train(
-    data: Tensor,
-    spec: ModelSpec,
-    settings: TrainingSettings,
-    streams: Streams,
-    given: Given,
-    on_epoch: OnEpoch | None,
-) -> FittedModel:
+def _train(task: Task) -> FittedModel:
     """From a start, or from a model to go on from: search, or all stages."""
-    start = _begin(data, spec, settings, streams.draws, given)
+    spec, settings, warm = task.spec, task.settings, task.warm
+    start = _begin(task)
     if start.is_searched:
         return search_rounds(
-            data,
+            task.images,
             spec,
             settings,
             start.sprites[: spec.n_sprites] if start.has_copies else start.sprites,
             start.is_centered,
-            streams.draws,
-            on_epoch,
+            task.draws,
+            task.on_epoch,
         )
-    warm, k = given.warm, spec.n_sprites
     if warm is not None:
-        model = from_fitted(warm, str(data.device), given.encoder)
+        model = from_fitted(warm, str(task.images.device), task.encoder)
     else:
         trained = replace(spec, n_sprites=len(start.sprites))
         model = build_model(
-            trained, start.sprites, start.backgrounds, streams.draws, given.encoder
+            trained, start.sprites, start.backgrounds, task.draws, task.encoder
         )
         model.is_centered.fill_(start.is_centered)
-    spare = list(range(k, len(start.sprites))) if start.has_copies else []
-    learner = _learner(model, data, settings, streams, spare)
+    copies = range(spec.n_sprites, len(start.sprites)) if start.has_copies else ()
+    learner = _learner(model, task, list(copies))
     stages = stages_for(spec, settings, start.lesson is not None)
-    if warm is not None:
-        stages = stages[-2:]
-    return run_stages(learner, stages, start.lesson, Progress(settings, on_epoch, spec))
-
-
-def _coarse_first(
-    data: Tensor,
-    spec: ModelSpec,
-    settings: TrainingSettings,
-    streams: Streams,
-    given: Given,
-    on_epoch: OnEpoch | None,
-) -> FittedModel:
-    """Everything but details is learned from reduced images."""
-    early, late = (
-        replace(settings, max_epochs=epochs) for epochs in parts(settings.max_epochs)
+    progress = Progress(settings, task.on_epoch, spec)
+    return run_stages(
+        learner, stages if warm is None else stages[-2:], start.lesson, progress
     )
-    listener = Listener(on_epoch, spec, settings.max_epochs)
-    size = spec.coarse_size
-    reduced = torch.cat([resized(part, size) for part in data.split(512)])
-    coarse = replace(spec, height=size[0], width=size[1])
-    found = _train(reduced, coarse, early, streams, given.at(size), listener)
-    del reduced
+
+
+def _coarse_first(task: Task) -> FittedModel:
+    """Everything but details is learned from reduced images."""
+    spec, settings = task.spec, task.settings
+    early, late = parts(settings.max_epochs)
+    listener = Listener(task.on_epoch, spec, settings.max_epochs)
+    found = _train(task.reduced(early, listener))
     found = redrawn(found, (spec.height, spec.width))
-    if listener.was_stopped:
-        late = replace(late, max_epochs=0)
+    last = replace(settings, max_epochs=0 if listener.was_stopped else late)
     if found.spec.is_searched:
-        return detail_rounds(found, data, late, streams.draws, listener)
-    model = from_fitted(found, str(data.device))
-    learner = _learner(model, data, settings, streams, [])
-    progress = Progress(late, listener, spec, losses=list(found.loss_curve))
+        return detail_rounds(found, task.images, last, task.draws, listener)
+    learner = _learner(from_fitted(found, str(task.images.device)), task, [])
+    progress = Progress(last, listener, spec, losses=list(found.loss_curve))
     fine = run_stages(learner, detail_stages(spec), None, progress)
     return replace(fine, converged=found.converged and fine.converged)
 
 
-def _learner(
-    model: ClusteringModel,
-    data: Tensor,
-    settings: TrainingSettings,
-    streams: Streams,
-    spare: list[int],
-) -> Learner:
+def _learner(model: ClusteringModel, task: Task, spare: list[int]) -> Learner:
     """A model and images, ready for the first step."""
-    spec = model.spec
+    spec, settings, data = model.spec, task.settings, task.images
     if model.is_centered:
         data = centered_in_parts(data)
     weights = image_weights(data, spec)
@@ -191,8 +170,8 @@ def _learner(
         make_optimizer(model, settings.learning_rate, settings.weight_decay),
         data,
         Ledger(first_guess(model, data) * weights[:, None], looks),
-        streams.draws,
-        streams.noise,
+        task.draws,
+        task.noise,
         settings.batch_size
         if is_dated
         else batch_size(settings.batch_size, len(data), spec.is_layered),
@@ -215,24 +194,19 @@ def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> f
     return settings.mask_penalty * float(images.flatten(2).var(2, correction=0).mean())
 
 
-def _begin(
-    images: Tensor,
-    spec: ModelSpec,
-    settings: TrainingSettings,
-    draws: torch.Generator,
-    given: Given,
-) -> Start:
+def _begin(task: Task) -> Start:
     """Sprites before training, spare ones behind those that are wanted."""
-    if given.warm is not None:
-        return _where_it_was(given.warm, images)
+    images, spec, settings, draws = task.images, task.spec, task.settings, task.draws
+    if task.warm is not None:
+        return _where_it_was(task.warm, images)
     spares = spare_count(settings.reassignment, spec.n_sprites, len(images))
     trained = replace(spec, n_sprites=spec.n_sprites + spares)
-    if given.sprites is None:
+    searchable, given = is_searchable(spec, settings), task.init_sprites
+    if given is None:
         start = make_start(images, trained, settings.init, draws)
         is_turned = start.lesson is not None and start.lesson.is_turned
-        return start._replace(is_searched=is_turned and is_searchable(spec, settings))
-    sprites = torch.from_numpy(np.array(given.sprites, dtype=np.float32)).to(images)
-    searchable = is_searchable(spec, settings)
+        return start._replace(is_searched=is_turned and searchable)
+    sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
     return Start(
         sprites[torch.arange(trained.n_sprites) % len(sprites)],
         first_backgrounds(images, trained, draws),
@@ -252,17 +226,10 @@ def _where_it_was(warm: FittedModel, images: Tensor) -> Start:
     return Start(sprites, backgrounds, None, is_centered, warm.spec.is_searched)
 
 
-def _fit_kmeans(
-    images: Tensor,
-    spec: ModelSpec,
-    settings: TrainingSettings,
-    draws: torch.Generator,
-    init_sprites: NDArray | None,
-    warm: FittedModel | None,
-    on_epoch: OnEpoch | None,
-) -> FittedModel:
+def _fit_kmeans(task: Task) -> FittedModel:
     """No transformation and nothing behind: Lloyd's algorithm finds the sprites."""
-    given = warm.sprites if warm is not None else init_sprites
+    images, spec, settings, draws = task.images, task.spec, task.settings, task.draws
+    given = task.init_sprites if task.warm is None else task.warm.sprites
     plateau = PLATEAU if given is None else 0.0  # from given ones: as KMeans would
     flat = images.flatten(1)
     max_iter = max(settings.max_epochs, 1)
@@ -285,6 +252,8 @@ def _fit_kmeans(
     fitted = FittedModel(
         spec, arrays, loss, [loss], found.n_iter, converged=found.converged
     )
-    if on_epoch is not None:
-        on_epoch(EpochInfo(found.n_iter, max_iter, loss, "k-means", lambda: fitted))
+    if task.on_epoch is not None:
+        task.on_epoch(
+            EpochInfo(found.n_iter, max_iter, loss, "k-means", lambda: fitted)
+        )
     return fitted

@@ -51,14 +51,19 @@ def is_searchable(spec: ModelSpec, settings: TrainingSettings) -> bool:
     Who chooses a network, stages or the papers' rules wants these.
     """
     warps = [name for name in spec.transformations if name in WARPS]
-    is_plain = len(warps) == 1 and "morphological" not in spec.transformations
-    is_wanted = spec.encoder == "small" and settings.init in ("align", "array")
-    is_staged = not isinstance(settings.curriculum, str)
-    is_published = isinstance(settings.reassignment, ClonePerturb)
-    solved = spec.color == "solve" or not ALL_COLORS & set(spec.transformations)
-    is_opaque = solved and not spec.is_layered
-    turns = is_plain and warps[0] in TURNING
-    return turns and is_opaque and is_wanted and not (is_staged or is_published)
+    wants_network = (
+        spec.encoder != "small"
+        or settings.init not in ("align", "array")
+        or not isinstance(settings.curriculum, str)
+        or isinstance(settings.reassignment, ClonePerturb)
+    )
+    tells_more = (
+        spec.is_layered
+        or "morphological" in spec.transformations
+        or (spec.color == "predict" and ALL_COLORS & set(spec.transformations))
+    )
+    is_turn = len(warps) == 1 and warps[0] in TURNING
+    return is_turn and not (wants_network or tells_more)
 
 
 @dataclass
