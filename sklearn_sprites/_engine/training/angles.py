@@ -15,6 +15,7 @@ from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 
 ANGLES = 400  # images whose angles are looked at
+UPRIGHT = 0.27  # share of them that are nearly upright, where things lie in all turns
 
 
 def angles_found(images: Tensor, sprites: Tensor, family: Family, name: str) -> Tensor:

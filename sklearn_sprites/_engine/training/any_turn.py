@@ -12,6 +12,7 @@ from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.angles import (
     ANGLES,
+    UPRIGHT,
     angles_found,
     evenness,
     upright_share,
@@ -25,7 +26,7 @@ from sklearn_sprites._engine.training.start import (
 
 FEWEST_IMAGES = 100  # that can tell
 MOST_SPRITES = 60  # at this look
-FEW_UPRIGHT, EVEN = 0.27, 0.987  # shares and evenness of angles that are all turns
+EVEN = 0.987  # evenness of angles that are all turns
 
 
 def lie_in_any_turn(images: NDArray, spec: ModelSpec) -> bool:
@@ -49,4 +50,4 @@ def lie_in_any_turn(images: NDArray, spec: ModelSpec) -> bool:
         first = simple_sprites(small, look, "k-means++", draws)
         _, sprites = run_rounds(small, first, family, draws, TRIAL_ROUNDS)
         angles = angles_found(small, sprites, family, name)
-        return upright_share(angles) <= FEW_UPRIGHT and evenness(angles) >= EVEN
+        return upright_share(angles) <= UPRIGHT and evenness(angles) >= EVEN

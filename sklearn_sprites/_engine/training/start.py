@@ -19,7 +19,11 @@ from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import make_grid
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.angles import angles_found, upright_share
+from sklearn_sprites._engine.training.angles import (
+    UPRIGHT,
+    angles_found,
+    upright_share,
+)
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
 
 ROUNDS = 6
@@ -27,7 +31,6 @@ TRIALS = 3  # starts for things in any turn
 TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 TURNED = 0.87  # and below which things are taken to lie in any turn
-UPRIGHT = 0.27  # or where no more of them are nearly upright; in all turns, a sixth are
 IMAGES_PER_ROUND = 2000
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 BACKGROUND_IMAGES = 1000
