@@ -730,7 +730,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         check_selection(regression, spec)
         count = self.images_per_round
         return SceneSettings(
-            search=search.plan(spec.has_picture, spec.fills_image),
+            search=search.plan(spec.sought().has_picture, spec.fills_image),
             regression=regression,
             distilled=taught,
             penalty=self.penalty,

@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_sprites._engine.scene_spec import POSES, SceneSpec
+from sklearn_sprites._engine.scene_settings import Distilled
+from sklearn_sprites._engine.scene_spec import POSES, REDUCED_FROM, SceneSpec
+from sklearn_sprites._engine.search_settings import Search
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
-from sklearn_sprites._scene_description import against_own_colors, describe_scenes
+from sklearn_sprites._scene_description import (
+    against_own_colors,
+    describe_scenes,
+    whole_pixels,
+)
 from sklearn_sprites._validation import Shape
 
 if TYPE_CHECKING:
@@ -38,8 +44,14 @@ def seen_choices(
     several backgrounds, or where images are no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
-    from sklearn_sprites._engine.training.own_colors import recur_in_colors
-    from sklearn_sprites._engine.training.recurring import lie_in_all_directions
+    from sklearn_sprites._engine.training.own_colors import (
+        is_plain_but_for_light,
+        recur_in_colors,
+    )
+    from sklearn_sprites._engine.training.recurring import (
+        coarsest_pixels,
+        lie_in_all_directions,
+    )
 
     seen = _given_size(params, shape)
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
@@ -49,13 +61,52 @@ def seen_choices(
     if params["color"] == "auto" and not against_own_colors(params):
         seen |= {"color": "own"} if recur_in_colors(look) else {}
     posed = isinstance(params["transformations"], str) and spec.has_picture
+    if may_be_evened(params, spec) and "color" not in seen:
+        is_flat = params["color"] == "flat"
+        seen |= _evened(params) if is_plain_but_for_light(look, is_flat) else {}
     if posed and "color" not in seen and lie_in_all_directions(look):
         seen["transformations"] = POSES
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
+    if may_be_reduced(params, spec):
+        seen["coarsest"] = coarsest_pixels(look, spec.sought().has_picture)
+        spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if isinstance(params["sprite_size"], str) and "sprite_size" not in seen:
         side = _seen_side(spec, look)
-        seen |= {"sprite_size": side} if side else {}
+        if side:
+            unit = max(spec.coarsest, 1)
+            seen["sprite_size"] = whole_pixels((side, side), shape, unit)
     return seen
+
+
+def may_be_evened(params: dict[str, Any], spec: SceneSpec) -> bool:
+    """Whether layers may be sought before a level instead of a picture."""
+    is_search = params["localizer"] == "search" or isinstance(
+        params["localizer"], Search
+    )
+    is_open = params["color"] in ("auto", "flat")
+    is_closed = params["sprite_update"] == "closed_form"
+    return spec.has_picture and is_search and is_open and is_closed
+
+
+def _evened(params: dict[str, Any]) -> dict[str, Any]:
+    """What is "auto" before a level in uneven light: as before a level."""
+    is_open = isinstance(params["transformations"], str)
+    return {"color": "flat", "evens": True} | (
+        {"transformations": POSES} if is_open else {}
+    )
+
+
+def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:
+    """Whether sprites may be learned from reduced scenes."""
+    is_large = min(spec.height, spec.width) >= REDUCED_FROM
+    if spec.sought().has_picture or not is_large:
+        return is_large
+    is_closed = params["sprite_update"] == "closed_form"
+    is_sought = isinstance(params["localizer"], Search | Distilled) or (
+        params["localizer"] in ("search", "distilled")
+    )
+    is_masks = spec.sought().has_level and not spec.has_shades
+    return is_masks and is_closed and is_sought
 
 
 def _given_size(params: dict[str, Any], shape: Shape) -> dict[str, Any]:
@@ -69,15 +120,21 @@ def _given_size(params: dict[str, Any], shape: Shape) -> dict[str, Any]:
 
 def _seen_side(spec: SceneSpec, look: "FirstLook") -> int | None:
     """The side of sprites that images ask for."""
-    from sklearn_sprites._engine.training.recurring import larger_side, sprite_side
+    from sklearn_sprites._engine.training.recurring import (
+        larger_side,
+        smaller_side,
+        sprite_side,
+    )
 
     if spec.is_additive:
         return None
     if spec.transformations == POSES[:1]:
         return sprite_side(look)
-    if spec.has_scale and not spec.has_picture:
-        return larger_side(look, min(spec.sprite_height, spec.sprite_width))
-    return None
+    if not spec.has_scale:
+        return None
+    side = min(spec.sprite_height, spec.sprite_width)
+    larger = None if spec.sought().has_picture else larger_side(look, side)
+    return larger or smaller_side(look, side)
 
 
 def taken_choices(
@@ -87,7 +144,8 @@ def taken_choices(
     if shape != (spec.height, spec.width, spec.channels):
         return {}
     taken = resolved_params(spec)
-    return {name: taken[name] for name in taken if str(params[name]) == "auto"}
+    chosen = {name: taken[name] for name in taken if str(params[name]) == "auto"}
+    return {**chosen, "coarsest": spec.coarsest, "evens": spec.evens}
 
 
 def resolved_params(spec: SceneSpec) -> dict[str, Any]:

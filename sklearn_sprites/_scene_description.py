@@ -41,7 +41,8 @@ def describe_scenes(
 ) -> SceneSpec:
     """The description for images of this shape; what is `"auto"` goes by the shape.
 
-    `background` is what :func:`scene_background` says.
+    `background` is what :func:`scene_background` says; ``params["coarsest"]`` and
+    ``params["evens"]``, if they are there, see :class:`SceneSpec`.
 
     Where a side is below `SMALLEST_SIDE` pixels there is no picture, only numbers:
     layers are shifted and nothing lies behind; names are looked at all the same.
@@ -62,6 +63,9 @@ def describe_scenes(
     if params["color"] == "own":
         auto["transformations"] = POSES[:1]
     size = sprite_shape(params["sprite_size"], auto, shape, owner)
+    coarsest = int(params.get("coarsest", 0))
+    if isinstance(params["sprite_size"], str):
+        size = whole_pixels(size, shape, max(coarsest, 1))
     return SceneSpec(
         n_sprites=int(params["n_sprites"]),
         n_layers=int(params["n_layers"]),
@@ -78,6 +82,16 @@ def describe_scenes(
         order=params["order"],
         background_color=background if n_backgrounds else "flat",
         background_transformations=ground_poses,
+        coarsest=coarsest,
+        evens=bool(params.get("evens", False)),
+    )
+
+
+def whole_pixels(size: tuple[int, int], shape: Shape, side: int) -> tuple[int, int]:
+    """Height and width in whole pixels of a side, larger if images have room."""
+    most = (shape[0] // side * side, shape[1] // side * side)
+    return min(-(-size[0] // side) * side, most[0]), min(
+        -(-size[1] // side) * side, most[1]
     )
 
 

@@ -28,7 +28,7 @@ def moved(n=50, seed=0, size=8, channels=1):
 
 
 def turned(n=60, seed=0, angles=True):
-    """Bars before a slope of light that goes another way in each image."""
+    """Bars with a light half, before light from another side in each image."""
     draws = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     images = []
@@ -40,7 +40,8 @@ def turned(n=60, seed=0, angles=True):
             cx, angle = draws.uniform(8, 24), draws.uniform(0, np.pi) * angles
             u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
             v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)
-            image[(abs(u) < 6) & (abs(v) < 2)] = draws.uniform(0.05, 0.3)
+            bar = (abs(u) < 6) & (abs(v) < 2)
+            image[bar] = (draws.uniform(0.05, 0.2) + 0.3 * (u > 0))[bar]
         images.append(image)
     return np.stack(images)
 

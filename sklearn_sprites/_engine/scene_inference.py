@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from sklearn_sprites._engine.models.scene_network import LayerGuess
 from sklearn_sprites._engine.modules.maps import folded
 from sklearn_sprites._engine.ops.ground import TERMS, lit
 from sklearn_sprites._engine.ops.layers import clear_share, compose, free_share
+from sklearn_sprites._engine.ops.resizing import in_pixels_of
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_records import (
     FittedScenes,
@@ -27,8 +27,13 @@ from sklearn_sprites._engine.scene_records import (
 )
 from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.batches import BATCH
-from sklearn_sprites._engine.search.ground import Ground, find_ground, make_views
+from sklearn_sprites._engine.search.batches import BATCH, by_parts, take
+from sklearn_sprites._engine.search.ground import (
+    Ground,
+    evened,
+    find_ground,
+    make_views,
+)
 from sklearn_sprites._engine.search.guesses import exact
 from sklearn_sprites._engine.search.improve import improved
 from sklearn_sprites._engine.search.layers import (
@@ -41,6 +46,8 @@ from sklearn_sprites._engine.search.painted_layers import painted_layers
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
+    in_whole_pixels,
+    make_finisher,
     make_searcher,
     sought,
 )
@@ -111,7 +118,12 @@ class ScenePredictor:
             self.searcher = make_searcher(inner, search, penalty / side**2, sprites)
             self.sprites = received(fitted.sprites, fitted.spec, device)
             self.pictures = torch.from_numpy(np.array(fitted.backgrounds)).to(device)
-            self.small_pictures = F.avg_pool2d(self.pictures, side)
+            self.small_pictures = in_pixels_of(self.pictures, side)
+            self.finisher: Searcher | None = None
+            if side > 1 and not inner.has_picture:
+                self.finisher = make_finisher(
+                    self.spec.sought(), search, penalty, self.sprites
+                )
             self.guesser: Guesser | None = None
             if guesses is not None:
                 self.guesser = Guesser(fitted.network, self.searcher, guesses)
@@ -150,19 +162,21 @@ class ScenePredictor:
 
     def _views(self, batch: Tensor) -> tuple[Tensor, Ground | None]:
         """One batch as it is searched, and the ground where it is a picture."""
-        inner = self.searcher.spec
-        if not inner.has_picture:
-            return batch, None
-        small = F.avg_pool2d(batch, self.spec.reduction)
-        ground = find_ground(small, self.small_pictures, inner)
-        return make_views(small, ground, inner), ground
+        small = in_pixels_of(batch, self.spec.reduction)
+        if not self.spec.has_picture:
+            return small, None
+        ground = find_ground(small, self.small_pictures, self.spec)
+        if self.spec.evens:
+            return evened(small, ground), ground
+        return make_views(small, ground, self.searcher.spec), ground
 
     def _find(self, images: NDArray) -> LayerRecord:
         """The layers of a chunk of images, padded to whole batches."""
         batches = list(self._batches(images))
         pairs = [self._views(batch) for batch in batches]
-        record = self._record(self._found([views for views, _ in pairs]))
+        found = self._found([views for views, _ in pairs])
         grounds = [ground for _, ground in pairs if ground is not None]
+        record = self._record(self._in_whole_pixels(batches, grounds, found))
         return self._completed(record, grounds, batches) if grounds else record
 
     def _found(self, views: list[Tensor]) -> Found:
@@ -174,11 +188,32 @@ class ScenePredictor:
         found = sought(images, self.searcher, BATCH)
         return improved(images, found, self.searcher, BATCH)
 
+    def _in_whole_pixels(
+        self, batches: list[Tensor], grounds: list[Ground], found: Found
+    ) -> Found:
+        """Layers before a level made exact, if they were found in reduced images."""
+        if self.finisher is None:
+            return found
+        if self.spec.evens:
+            pairs = zip(batches, map(self._enlarged, grounds), strict=True)
+            batches = [evened(batch, ground) for batch, ground in pairs]
+        images, side, finisher = torch.cat(batches), self.spec.reduction, self.finisher
+
+        def exact(part: Tensor) -> Found:
+            return in_whole_pixels(images[part], take(found, part), side, finisher)
+
+        return by_parts(exact, len(images), BATCH, images.device)
+
+    def _enlarged(self, ground: Ground) -> Ground:
+        """The ground in whole pixels."""
+        return ground._replace(drawn=lit(self.pictures[ground.picture], ground.light))
+
     def _completed(
         self, record: LayerRecord, grounds: list[Ground], batches: list[Tensor]
     ) -> LayerRecord:
         """With the ground, in whole pixels, and with the error of what is drawn."""
-        side, count = self.spec.reduction, len(record.x)
+        side = self.spec.reduction if self.finisher is None else 1
+        count = len(record.x)
         light = torch.cat([each.light for each in grounds]).cpu().numpy().copy()
         picture = torch.cat([each.picture for each in grounds]).cpu().numpy().copy()
         record = replace(

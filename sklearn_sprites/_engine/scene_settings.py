@@ -140,6 +140,6 @@ DEARER = 3.0  # times this over pictures, where shading is never drawn exactly
 def resolve_penalty(penalty: float | str, spec: SceneSpec) -> float:
     """What a layer must save, in squared error summed over an image."""
     if penalty == "auto":
-        price = PENALTY_PER_VALUE * (DEARER if spec.has_picture else 1)
+        price = PENALTY_PER_VALUE * (DEARER if spec.sought().has_picture else 1)
         return price * spec.height * spec.width * spec.channels
     return float(penalty)

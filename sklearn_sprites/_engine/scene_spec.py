@@ -1,5 +1,6 @@
 """What a decomposition of scenes is made of, as plain values that fit into JSON."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ STANDS_FOR = {
     "affine": (*POSES, "affine"),
     "projective": POSES + BENDS,
 }
-REDUCED_FROM = 96  # pixels of a side from which scenes over pictures are halved
+REDUCED_FROM = 96  # pixels of a side from which scenes may be halved
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class SceneSpec:
     ``background_color``: "flat", a level per channel; "image", a picture; "gain", a
     picture times a smooth gain per image and channel. Without backgrounds, what lies
     behind is black. ``background_transformations`` says what else may be done to a
-    picture, in the same names; nothing by default.
+    picture, in the same names; nothing by default. ``coarsest`` is the largest side of
+    pixels in which things can still be told apart, 0 if that is not known. ``evens``:
+    the one background is a level in uneven light, which is taken off before layers are
+    sought.
     """
 
     n_sprites: int
@@ -53,6 +57,8 @@ class SceneSpec:
     order: str = "solve"
     background_color: str = "flat"
     background_transformations: tuple[str, ...] = ()
+    coarsest: int = 0
+    evens: bool = False
 
     def __post_init__(self) -> None:
         """Expand names that stand for several; refuse names that do not exist."""
@@ -185,26 +191,37 @@ class SceneSpec:
     @property
     def reduction(self) -> int:
         """Side of the pixels in which scenes are searched and sprites learned."""
-        sides = (self.height, self.width, self.sprite_height, self.sprite_width)
-        side = 1
+        if self.has_own_colors:  # pixels of sprites are those of images
+            return 1
+        most = self.coarsest or (math.inf if self.has_picture else 1)
+        sides = [self.sprite_height, self.sprite_width]
+        if self.has_picture:
+            sides += [self.height, self.width]
+        least, side = min(self.height, self.width), 1
         while (
-            self.has_picture
-            and not self.has_own_colors  # pixels of sprites are those of images
-            and min(self.height, self.width) >= REDUCED_FROM * side
+            2 * side <= most
+            and least >= REDUCED_FROM * side
             and not any(n % (2 * side) for n in sides)
         ):
             side *= 2
         return side
 
+    def sought(self) -> "SceneSpec":
+        """The description of scenes in which layers are sought, once light is even."""
+        if not self.evens:
+            return self
+        return replace(self, background_color="flat", evens=False)
+
     def reduced(self) -> "SceneSpec":
-        """The description of the same scenes in pixels of side `reduction`."""
+        """The same in pixels of side `reduction`."""
         side = self.reduction
         return replace(
-            self,
-            height=self.height // side,
-            width=self.width // side,
+            self.sought(),
+            height=-(-self.height // side),
+            width=-(-self.width // side),
             sprite_height=self.sprite_height // side,
             sprite_width=self.sprite_width // side,
+            coarsest=1,
         )
 
     @property

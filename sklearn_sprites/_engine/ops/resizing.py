@@ -19,3 +19,8 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     if size[0] <= old[0] and size[1] <= old[1]:
         return F.interpolate(images, size, mode="area")
     return F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def in_pixels_of(images: Tensor, side: int) -> Tensor:
+    """Images (m, C, H, W) in square pixels of `side`; the last ones may be narrower."""
+    return images if side == 1 else F.avg_pool2d(images, side, ceil_mode=True)

@@ -86,6 +86,12 @@ def find_ground(images: Tensor, pictures: Tensor, spec: SceneSpec) -> Ground:
     return best
 
 
+def evened(images: Tensor, ground: Ground) -> Tensor:
+    """Images (B, C, H, W) before a level instead of their ground."""
+    level = ground.drawn.mean((2, 3), keepdim=True)
+    return images - ground.drawn + level
+
+
 def make_views(images: Tensor, ground: Ground, spec: SceneSpec) -> Tensor:
     """Views of images; shadows, which darken all channels alike, count as ground."""
     behind = ground.drawn

@@ -65,9 +65,16 @@ def make_searcher(
     if spec.has_own_colors:
         return Searcher(spec, search, penalty, sprites, None, None, None, None)
     posed = make_pose_searcher(spec, search, penalty, sprites, LAST_SCALE)
+    return make_finisher(spec, search, penalty, sprites)._replace(posed=posed)
+
+
+def make_finisher(
+    spec: SceneSpec, search: SearchPlan, penalty: float, sprites: Sprites
+) -> Searcher:
+    """What makes layers in other poses exact, but cannot search them."""
     fine = make_slopes(sprites, spec, search, 1)
     window = around_masks(fine, spec)
-    return Searcher(spec, search, penalty, sprites, None, posed, fine, window)
+    return Searcher(spec, search, penalty, sprites, None, None, fine, window)
 
 
 class Found(NamedTuple):
@@ -136,6 +143,16 @@ def finished(images: Tensor, layers: Layers, searcher: Searcher) -> Found:
         )
         return _unjudged(layers, ordered(images, found, spec))
     return described(images, layers, searcher)
+
+
+def in_whole_pixels(
+    images: Tensor, found: Found, side: int, finisher: Searcher
+) -> Found:
+    """Layers found in pixels of `side`, made exact in whole ones."""
+    pose = found.layers.pose.clone()
+    pose[..., :2] *= side
+    exact = finished(images, found.layers._replace(pose=pose), finisher)
+    return exact._replace(saves=found.saves * side**2, share=found.share)
 
 
 def _unjudged(layers: Layers, found: Picture) -> Found:

@@ -61,7 +61,7 @@ def pooled(arrays: NDArray, side: int) -> NDArray:
     if side == 1:
         return arrays
     values = torch.from_numpy(np.array(arrays, dtype=np.float32))
-    alpha = values[:, -1:]
+    alpha = values[:, -1:].clamp(0, 1)
     small = F.avg_pool2d(torch.cat([values[:, :-1] * alpha, alpha], 1), side)
     return _divided(small)
 

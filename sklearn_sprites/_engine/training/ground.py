@@ -13,9 +13,10 @@ from sklearn_sprites._engine.ops.ground import (
     fit_light,
     lit,
 )
+from sklearn_sprites._engine.ops.resizing import in_pixels_of
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_spec import SceneSpec
-from sklearn_sprites._engine.search.ground import find_ground, make_views
+from sklearn_sprites._engine.search.ground import evened, find_ground, make_views
 from sklearn_sprites._engine.training.lloyd import squared_distances
 
 BATCH = 32
@@ -60,15 +61,18 @@ class Scenery(NamedTuple):
     def views(self, images: Tensor) -> Tensor:
         """What learners see of images (n, C, H, W)."""
         images = images.to(self.device)
+        side = self.spec.reduction
+        small = in_pixels_of(images, side)
         if not self.spec.has_picture:
-            return images
-        inner, side = self.spec.reduced(), self.spec.reduction
-        small, pictures = F.avg_pool2d(images, side), F.avg_pool2d(self.pictures, side)
-        parts = [
-            make_views(part, find_ground(part, pictures, inner), inner)
-            for part in small.split(BATCH)
-        ]
-        return torch.cat(parts)
+            return small
+        pictures = in_pixels_of(self.pictures, side)
+        return torch.cat([self._view(part, pictures) for part in small.split(BATCH)])
+
+    def _view(self, images: Tensor, pictures: Tensor) -> Tensor:
+        ground = find_ground(images, pictures, self.spec)
+        if self.spec.evens:
+            return evened(images, ground)
+        return make_views(images, ground, self.spec.reduced())
 
 
 def make_scenery(

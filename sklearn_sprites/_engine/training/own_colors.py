@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.runtime import generator, isolated
+from sklearn_sprites._engine.search.ground import ground_of
 from sklearn_sprites._engine.training.components import Windows, object_windows
 from sklearn_sprites._engine.training.first_look import FirstLook
 from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
@@ -16,6 +17,9 @@ from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
 FEWEST = 20  # objects that stand alone
 MOST = 400
 RESTARTS, STEPS = 4, 20  # of k-means
+MOST_OF_THEM = 0.75  # quantile of objects
+SHADING = 0.08  # share of such an object's squares inside of it that one color leaves
+UNEVEN = 0.15  # spread of a level in uneven light, in contrasts of objects
 PARTS = 0.03  # share of an object's squares that one color leaves inside of it
 BETTER = 0.7  # times what one color leaves that sprites may leave
 RECURRING = 0.2  # share of an object's squares that sprites may leave
@@ -57,6 +61,28 @@ def recur_in_colors(look: FirstLook) -> bool:
         own, spared, tinted, one, inner = (float(share.median()) for share in left)
         recurs = own < min(BETTER * one, RECURRING)
         return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
+
+
+def is_plain_but_for_light(look: FirstLook, any_color: bool) -> bool:
+    """Whether things lie before a level in slightly uneven light, of one color each.
+
+    What has a light and a dark side is not; where `any_color`, that does not matter.
+    """
+    spec = look.spec
+    with isolated(grad=False):
+        windows = object_windows(look.views, spec)
+        if len(windows) < FEWEST:
+            return False
+        windows = windows.take(torch.arange(min(len(windows), MOST)))
+        mask = windows.mask[:, None]
+        inside = -F.max_pool2d(-mask, 3, 1, 1)
+        inner = _beside_one_color(windows, inside, 0.0)
+        apart = (windows.image - windows.ground).square() * mask
+        contrast = apart.sum((1, 2, 3)) / (spec.channels * mask.sum((1, 2, 3)))
+        ground = ground_of(look.views, spec)
+        uneven = (ground - ground.mean((2, 3), keepdim=True)).square().mean((1, 2, 3))
+        slight = float(uneven.median()) < UNEVEN**2 * float(contrast.median())
+        return slight and (any_color or float(inner.quantile(MOST_OF_THEM)) < SHADING)
 
 
 def shares_left(windows: Windows, k: int) -> Left:

@@ -1,6 +1,7 @@
 """Rounds for masks in any pose: search, then least squares for every mask."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -106,12 +107,16 @@ class PosedLearner(AbstractLearner):
         self.turn += 1
         quick = replace(self.settings.search, restarts=0, replacements=0)
         searcher = make_searcher(self.spec, quick, self.penalty, self.sprites())
+        return self.learn(layers_found(images, searcher, BATCH), images)
+
+    def learn(self, seen_layers: Iterable[tuple[Tensor, Found]], like: Tensor) -> float:
+        """Solve the masks under layers of images; mean squared error before."""
         sides = (self.spec.sprite_height, self.spec.sprite_width)
-        sums, error = MEMORY * self.sums, 0.0
+        sums, error, count = MEMORY * self.sums, 0.0, 0
         examples: list[tuple[Tensor, Layers]] = []
         windows: list[Windows] = []
-        bends = Bends(self.spec, images)
-        for x, found in layers_found(images, searcher, BATCH):
+        bends = Bends(self.spec, like)
+        for x, found in seen_layers:
             seen = mask_evidence(x, found.layers, found.picture, self.spec, sides)
             error_of = found.picture.error / image_of(x, self.spec)[0].numel()
             clear = error_of <= error_of.median().clamp_min(CLEAR)
@@ -122,6 +127,7 @@ class PosedLearner(AbstractLearner):
             bends.add(found.layers, found.layers.on * taught)
             sums = sums.index_add(0, sprite, seen.flatten(0, 1) * weight)
             error += float(found.picture.error.double().sum())
+            count += image_of(x, self.spec).numel()
             if len(examples) * BATCH < EXAMPLES:
                 examples.append((x, found.layers))
             if self.moves_masks:
@@ -134,7 +140,7 @@ class PosedLearner(AbstractLearner):
         if windows:
             self._swap(windows)
         self.contrast = steepness(self.masks, examples, self.spec)
-        return error / image_of(images, self.spec).numel()
+        return error / count
 
     def _windows(
         self, images: Tensor, alpha: Tensor, seen: Tensor, shown: Tensor

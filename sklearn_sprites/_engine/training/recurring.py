@@ -22,6 +22,9 @@ MOST_OF_IT = 1 / 3  # share of the area of all that stands alone that recurs
 MARGIN = 2  # pixels around the largest thing
 SMALL = 0.25  # quantile of sizes, below the many things that only touch
 TOO_LARGE, ROOM = 1.15, 1.4  # of such things in frames; of frames for them
+TOO_SMALL = 0.55  # of frames: half of what is shown is in things below that
+ENOUGH = 14  # pixels of a side in which a mask can be told from others,
+ENOUGH_SHADED = 5  # and a thing that has light and dark parts
 LONG = 1.4  # times as long as wide: what lies in a direction
 TURNED = math.radians(20)  # between alike things that lie in different ones
 SEVERAL = 0.1  # share of things that must lie in some direction
@@ -57,6 +60,34 @@ def larger_side(look: FirstLook, side: int) -> int | None:
     most = min(look.spec.height, look.spec.width)
     larger = min(math.ceil(ROOM * small), most)
     return larger if small > TOO_LARGE * side and larger > side else None
+
+
+def smaller_side(look: FirstLook, side: int) -> int | None:
+    """Pixels of a side of sprites that are scaled; None if `side` is small enough.
+
+    Half of what is shown is in larger things: specks are many, but they are small.
+    """
+    with isolated(grad=False):
+        found = _standing_alone(look)
+        if len(found.area) < FEWEST:
+            return None
+        sizes, order = (2 * found.spread.sum(1).sqrt() / SPREAD).sort()
+        shown = found.area[order].cumsum(0)
+        half = float(sizes[int((shown < shown[-1] / 2).sum())])
+    smaller = max(math.ceil(ROOM * half), SMALLEST)
+    return smaller if half < TOO_SMALL * side and smaller < side else None
+
+
+def coarsest_pixels(look: FirstLook, is_shaded: bool) -> int:
+    """Side of the pixels, a power of two, in which things can still be told apart."""
+    with isolated(grad=False):
+        found = _standing_alone(look)
+        if len(found.area) < FEWEST:
+            return 1
+        sides = (found.high - found.low).amax(1)
+        enough = ENOUGH_SHADED if is_shaded else ENOUGH
+        room = float(sides.quantile(SMALL)) / enough
+    return 2 ** math.floor(math.log2(max(room, 1)))
 
 
 def lie_in_all_directions(look: FirstLook) -> bool:

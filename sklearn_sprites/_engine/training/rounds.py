@@ -1,6 +1,7 @@
 """Sprites of scenes: rounds of search and closed form."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 from sklearn_sprites._engine.training.painted_rounds import PaintedLearner
 from sklearn_sprites._engine.training.posed_rounds import PosedLearner
+from sklearn_sprites._engine.training.scene_details import with_details
 from sklearn_sprites._engine.training.shaded_rounds import ShadedLearner
 from sklearn_sprites._engine.training.shifted_rounds import ShiftedLearner
 
@@ -136,11 +138,12 @@ def _run(
             spec, arrays, loss, list(losses), done, has_settled(losses, settings.tol)
         )
 
-    usual = SHIFTED if spec.is_additive else SHADED if spec.has_picture else POSED
+    has_picture = spec.sought().has_picture
+    usual = SHIFTED if spec.is_additive else SHADED if has_picture else POSED
     if spec.has_own_colors:
         usual = POSED  # layers are sought on every side of others
     count = settings.images_per_round or usual
-    first = ALONE if spec.has_picture else FIRST
+    first = ALONE if has_picture else FIRST
     learner.begin(scenery.views(_some(data, max(count, first), draws)))
     most, phase = max(settings.max_rounds, 1), 0
     for turn in range(most):
@@ -154,7 +157,15 @@ def _run(
             if not exploring:
                 break
             phase = turn + 1
-    return fitted()
+    found = fitted()
+    if spec.reduction == 1 or has_picture or spec.has_shades:
+        return found
+    whole = scenery._replace(spec=replace(spec, coarsest=1))
+    penalty = resolve_penalty(settings.penalty, spec)
+    task = Task(spec.sought(), settings, penalty, draws)
+    views = whole.views(_some(data, count, draws))
+    sprites = with_details(found.sprites, views, task)
+    return replace(found, arrays={**found.arrays, "sprites": sprites})
 
 
 def _asked(on_round: OnRound, info: RoundInfo) -> bool:
