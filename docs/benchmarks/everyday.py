@@ -2,8 +2,9 @@
 
     python docs/benchmarks/everyday.py --seeds 3
 
-Letters in gray, one large letter, things in all directions in a slanted light, and
-stamps on a printed form: drawn here, 400 images to fit and 100 others to judge. Scores
+Letters in gray, one large letter, things in all directions in a slanted light, stamps
+on a printed form, and dark letters on pages of 144 x 144 pixels in a slanted light:
+drawn here, 400 images to fit and 100 others to judge. Scores
 are those of `scenes.py`; `objects` and `true_objects` are means per image, and `taken`
 is what "auto" stood for. One line of JSON per fit is appended to `--output`, each from
 a process of its own; `--summary` prints the table.
@@ -34,7 +35,9 @@ SETS = {
     "large_letter": {"n_sprites": 4, "n_layers": 2, "n_backgrounds": 1},
     "slanted_light": {"n_sprites": 3, "n_layers": 6, "n_backgrounds": 1},
     "printed_form": {"n_sprites": 2, "n_layers": 4, "n_backgrounds": 1},
+    "page": {"n_sprites": 6, "n_layers": 8, "n_backgrounds": 1},
 }
+SLANTED = ("slanted_light", "page")
 SCORES = ("ari", "class_accuracy", "class_iou")
 
 
@@ -101,13 +104,14 @@ def draw_scene(name: str, kinds: list, draws):
         "large_letter": (48, 1, 0, 22, (0.8, 1.1), True),
         "slanted_light": (64, 6, 9, 4, (0.9, 1.1), True),
         "printed_form": (48, 4, 7, 6, (1, 1), False),
+        "page": (144, 8, 27, 17, (1, 1), False),
     }[name]
     ground = np.zeros((side, side, 1))
     if name == "large_letter":
         ground = np.full((side, side, 3), draws.uniform(0.75, 0.95))
     elif name == "printed_form":
         ground = form(side)
-    image = np.full_like(ground, 0.85) if name == "slanted_light" else ground
+    image = np.full_like(ground, 0.85) if name in SLANTED else ground
     instances, classes = np.zeros((2, side, side), np.int64)
     where = places(draws, draws.integers(1, most + 1), side, margin, apart)
     for number, (x, y) in enumerate(where, 1):
@@ -117,12 +121,12 @@ def draw_scene(name: str, kinds: list, draws):
         color = draws.uniform(0.1, 0.7, image.shape[2])
         if name.startswith("letters"):
             color = np.ones(1)
-        elif name == "slanted_light":
+        elif name in SLANTED:
             color = draws.uniform(0.1, 0.4, 1)
         image = image * (1 - alpha[..., None]) + alpha[..., None] * color
         instances[alpha > 0.5], classes[alpha > 0.5] = number, k + 1
     noise = 0.01
-    if name == "slanted_light":
+    if name in SLANTED:
         way, noise = draws.uniform(0, 2 * np.pi), 0.03
         y, x = np.mgrid[:side, :side] / side - 0.5
         image = image * (1 + 0.15 * (np.cos(way) * x + np.sin(way) * y))[..., None]
@@ -139,6 +143,7 @@ def make(name: str, seed: int):
         "large_letter": [letter(c, 30) for c in "ABEK"],
         "slanted_light": [shape(c, 16) for c in ("grain", "bean", "lentil")],
         "printed_form": [shape(c, 12) for c in ("disc", "square")],
+        "page": [letter(c, 30) for c in "ABEKRS"],
     }[name]
     draws = np.random.default_rng(seed)
     scenes = [draw_scene(name, kinds, draws) for _ in range(N_FIT + N_TEST)]
