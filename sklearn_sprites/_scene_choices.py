@@ -68,7 +68,8 @@ def seen_choices(
         seen["transformations"] = POSES
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):
-        seen["coarsest"] = coarsest_pixels(look, spec.sought().has_picture)
+        has_parts = spec.sought().has_picture and not spec.has_own_colors
+        seen["coarsest"] = coarsest_pixels(look, has_parts)
         spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if isinstance(params["sprite_size"], str) and "sprite_size" not in seen:
         side = _seen_side(spec, look)
@@ -99,7 +100,7 @@ def _evened(params: dict[str, Any]) -> dict[str, Any]:
 def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:
     """Whether sprites may be learned from reduced scenes."""
     is_large = min(spec.height, spec.width) >= REDUCED_FROM
-    if spec.sought().has_picture or not is_large:
+    if spec.sought().has_picture or spec.has_own_colors or not is_large:
         return is_large
     is_closed = params["sprite_update"] == "closed_form"
     is_sought = isinstance(params["localizer"], Search | Distilled) or (

@@ -146,3 +146,31 @@ def test_larger_pixels_are_means(side):
             expected = block.mean((2, 3))
             torch.testing.assert_close(found[..., row, column], expected)
     assert found.shape[2:] == (-(-9 // side), -(-6 // side))
+
+
+def test_very_large_scenes_of_things_in_their_own_colors_are_reduced_too():
+    draws = np.random.default_rng(0)
+    flags = np.zeros((2, 32, 32, 3))
+    flags[0, :16], flags[0, 16:] = (0.9, 0.1, 0.1), (0.1, 0.2, 0.8)
+    flags[1, :, :12], flags[1, :, 12:] = (0.1, 0.6, 0.2), (0.9, 0.8, 0.1)
+    X = np.full((24, 192, 200, 3), 0.5)
+    instances, classes = np.zeros((2, *X.shape[:3]), int)
+    for image, instance, kind in zip(X, instances, classes, strict=True):
+        for number in (1, 2):
+            k, row = draws.integers(2), draws.integers(160)
+            column = draws.integers(68) + (number - 1) * 100
+            window = np.s_[row : row + 32, column : column + 32]
+            image[window], instance[window], kind[window] = flags[k], number, k + 1
+    X += 0.01 * draws.standard_normal(X.shape)
+    model = LayeredSpriteDecomposition(
+        2, n_layers=2, n_backgrounds=1, max_rounds=3, random_state=0
+    ).fit(X)
+    assert model.resolved_params_["color"] == "own"
+    assert model._scene_spec().reduction == 2
+    found = model.decompose(X)
+    left = np.square(X - model.reconstruct(X)).sum((1, 2, 3))
+    np.testing.assert_allclose(found.error, left, rtol=2e-3)
+    maps = model.render(found, "instances"), model.render(found, "classes")
+    assert segmentation_adjusted_rand_score(instances, maps[0]) > 0.9  # to two pixels
+    assert mean_class_accuracy(classes, maps[1]) > 0.9
+    assert_same_layers(model.decompose(X[5:6]), found[5])

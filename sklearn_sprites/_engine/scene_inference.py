@@ -120,7 +120,7 @@ class ScenePredictor:
             self.pictures = torch.from_numpy(np.array(fitted.backgrounds)).to(device)
             self.small_pictures = in_pixels_of(self.pictures, side)
             self.finisher: Searcher | None = None
-            if side > 1 and not inner.has_picture:
+            if self.spec.has_details:
                 self.finisher = make_finisher(
                     self.spec.sought(), search, penalty, self.sprites
                 )
@@ -177,7 +177,10 @@ class ScenePredictor:
         found = self._found([views for views, _ in pairs])
         grounds = [ground for _, ground in pairs if ground is not None]
         record = self._record(self._in_whole_pixels(batches, grounds, found))
-        return self._completed(record, grounds, batches) if grounds else record
+        is_whole = self.spec.reduction == 1 or self.finisher is not None
+        if is_whole and not grounds:
+            return record
+        return self._completed(record, grounds, batches)
 
     def _found(self, views: list[Tensor]) -> Found:
         if self.guesser is not None:
@@ -211,20 +214,24 @@ class ScenePredictor:
     def _completed(
         self, record: LayerRecord, grounds: list[Ground], batches: list[Tensor]
     ) -> LayerRecord:
-        """With the ground, in whole pixels, and with the error of what is drawn."""
+        """With any ground, in whole pixels, and with the error of what is drawn."""
         side = self.spec.reduction if self.finisher is None else 1
         count = len(record.x)
-        light = torch.cat([each.light for each in grounds]).cpu().numpy().copy()
-        picture = torch.cat([each.picture for each in grounds]).cpu().numpy().copy()
         record = replace(
             record,
             x=record.x * side,
             y=record.y * side,
             saves=record.saves * side**2,
-            background=picture,
-            background_gain=light[..., 0].copy(),
-            background_light=light[..., 1:].copy(),
         )
+        if grounds:
+            light = torch.cat([each.light for each in grounds]).cpu().numpy().copy()
+            picture = torch.cat([each.picture for each in grounds])
+            record = replace(
+                record,
+                background=picture.cpu().numpy().copy(),
+                background_gain=light[..., 0].copy(),
+                background_light=light[..., 1:].copy(),
+            )
         errors = []
         starts = range(0, count, self.size)
         for start, batch in zip(starts, batches, strict=True):

@@ -19,7 +19,8 @@ STANDS_FOR = {
     "affine": (*POSES, "affine"),
     "projective": POSES + BENDS,
 }
-REDUCED_FROM = 96  # pixels of a side from which scenes may be halved
+REDUCED_FROM = 96  # pixels of a side from which scenes may be halved,
+OWN_REDUCED_FROM = 192  # and those of sprites in their own colors
 
 
 @dataclass(frozen=True)
@@ -191,16 +192,17 @@ class SceneSpec:
     @property
     def reduction(self) -> int:
         """Side of the pixels in which scenes are searched and sprites learned."""
-        if self.has_own_colors:  # pixels of sprites are those of images
-            return 1
-        most = self.coarsest or (math.inf if self.has_picture else 1)
+        is_own, first = self.has_own_colors, REDUCED_FROM
+        most = self.coarsest or (math.inf if self.has_picture and not is_own else 1)
+        if is_own:  # which are placed in whole pixels only
+            first = OWN_REDUCED_FROM
         sides = [self.sprite_height, self.sprite_width]
         if self.has_picture:
             sides += [self.height, self.width]
         least, side = min(self.height, self.width), 1
         while (
             2 * side <= most
-            and least >= REDUCED_FROM * side
+            and least >= first * side
             and not any(n % (2 * side) for n in sides)
         ):
             side *= 2
@@ -211,6 +213,12 @@ class SceneSpec:
         if not self.evens:
             return self
         return replace(self, background_color="flat", evens=False)
+
+    @property
+    def has_details(self) -> bool:
+        """Whether masks are sought in larger pixels, then made exact in whole ones."""
+        is_masks = self.sought().has_level and not self.has_shades
+        return is_masks and self.reduction > 1
 
     def reduced(self) -> "SceneSpec":
         """The same in pixels of side `reduction`."""

@@ -158,7 +158,7 @@ def _run(
                 break
             phase = turn + 1
     found = fitted()
-    if spec.reduction == 1 or has_picture or spec.has_shades:
+    if not spec.has_details:
         return found
     whole = scenery._replace(spec=replace(spec, coarsest=1))
     penalty = resolve_penalty(settings.penalty, spec)
