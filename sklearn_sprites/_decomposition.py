@@ -116,7 +116,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         layers are only moved, over a background or in colors of their own, a little
         more than the largest object that stands alone and recurs; else, or if images do
         not tell, half the shorter side of the images over a background, or more over a
-        plain ground where all objects are larger, and 0.7 of it on black.
+        plain ground where all objects are larger, less where they are scaled and most
+        are much smaller, and 0.7 of it on black.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
@@ -124,8 +125,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
         :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
-        similarity over a plain ground, translation and scale over pictures, and
-        rotation as well if long objects that are alike lie in all directions. Images
+        similarity over a plain ground, also in slightly uneven light, translation and
+        scale over pictures, and rotation as well if long objects that are alike lie in
+        all directions. Images
         with a side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
@@ -139,7 +141,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         colors that they have, and are shifted by whole pixels, by search only.
         ``"auto"``: own colors if objects that stand alone have parts, and `n_sprites`
         pictures, as they are, explain most of them; else flat colors over a plain
-        ground, and gains on black and over pictures.
+        ground, also in slightly uneven light if objects are of one color each, and
+        gains on black and over pictures.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

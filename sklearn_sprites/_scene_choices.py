@@ -40,7 +40,8 @@ def seen_choices(
 
     Sprites that are given tell their size. Colors may be the sprites' own; layers over
     pictures may be turned; sprites that are only moved are as large as what recurs, and
-    those that are scaled over a plain ground are larger where all is large. Over
+    those that are scaled are larger, over a plain ground, where all is large, and
+    smaller where most is small. Uneven light on a plain ground is taken off. Over
     several backgrounds, or where images are no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
@@ -81,12 +82,18 @@ def seen_choices(
 
 def may_be_evened(params: dict[str, Any], spec: SceneSpec) -> bool:
     """Whether layers may be sought before a level instead of a picture."""
-    is_search = params["localizer"] == "search" or isinstance(
-        params["localizer"], Search
-    )
     is_open = params["color"] in ("auto", "flat")
-    is_closed = params["sprite_update"] == "closed_form"
-    return spec.has_picture and is_search and is_open and is_closed
+    return spec.has_picture and is_open and is_sought(params)
+
+
+def is_sought(params: dict[str, Any]) -> bool:
+    """Whether layers are searched, or guessed by what has learned from search.
+
+    And sprites are solved.
+    """
+    localizer, is_closed = params["localizer"], params["sprite_update"] == "closed_form"
+    is_name = isinstance(localizer, str) and localizer in ("search", "distilled")
+    return is_closed and (is_name or isinstance(localizer, Search | Distilled))
 
 
 def _evened(params: dict[str, Any]) -> dict[str, Any]:
@@ -102,12 +109,8 @@ def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:
     is_large = min(spec.height, spec.width) >= REDUCED_FROM
     if spec.sought().has_picture or spec.has_own_colors or not is_large:
         return is_large
-    is_closed = params["sprite_update"] == "closed_form"
-    is_sought = isinstance(params["localizer"], Search | Distilled) or (
-        params["localizer"] in ("search", "distilled")
-    )
     is_masks = spec.sought().has_level and not spec.has_shades
-    return is_masks and is_closed and is_sought
+    return is_masks and is_sought(params)
 
 
 def _given_size(params: dict[str, Any], shape: Shape) -> dict[str, Any]:

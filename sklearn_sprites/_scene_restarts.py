@@ -149,7 +149,7 @@ def _distilled(best: Solution, job: SceneJob, settings: Distilled) -> Solution:
     predictor = best.predictor
     assert isinstance(predictor, ScenePredictor), "a search teaches"
     searcher, views = predictor.searcher, predictor.views(job.batch)
-    lesson = lesson_of(views, best.record, job.spec.reduction)
+    lesson = lesson_of(views, best.record, job.spec)
     seed = np.random.SeedSequence(job.seeds[0].entropy, spawn_key=(DISTILLATION,))
     network = distilled(lesson, searcher.sprites, searcher.spec, settings, seed)
     return _solution(best.fitted.with_network(arrays_of(network)), job, settings)

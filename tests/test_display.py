@@ -254,6 +254,20 @@ def test_rows_of_all_columns_of_scenes_are_at_one_height(n_layers):
     assert np.ptp(below, axis=0).max() < 1
 
 
+@pytest.mark.parametrize(("most", "title"), [(8, "layers"), (1, "1 of 2 layers")])
+def test_layers_that_save_most_are_shown_and_no_empty_ones(most, title):
+    X = scenes.make_scenes(8)[0]
+    model = scenes.make_decomposition(n_layers=4, max_rounds=1).fit(X)
+    found = model.decompose(X)
+    used = int((found.sprite >= 0).sum(1).max())
+    pair = model.render(found.keep(0), "masks"), model.render(found, "masks")
+    np.testing.assert_array_equal(pair[0][:, 0], pair[1][:, 0])
+    display = DecompositionDisplay.from_estimator(model, X, max_layers=most)
+    name = list(display.columns)[-1]
+    assert name == title.replace("2", str(used))
+    assert len(display.columns[name][0]) == min(most, used) < 4
+
+
 def test_rows_of_all_panels_of_sprites_are_at_one_height(layered):
     display = SpriteDisplay.from_estimator(*layered, n_images=8).plot()
     display.figure_.canvas.draw()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sklearn_sprites import LayeredSpriteDecomposition
+from sklearn_sprites import Distilled, LayeredSpriteDecomposition
 from sklearn_sprites._engine.ops.resizing import in_pixels_of
 from sklearn_sprites.metrics import (
     mean_class_accuracy,
@@ -174,3 +174,11 @@ def test_very_large_scenes_of_things_in_their_own_colors_are_reduced_too():
     assert segmentation_adjusted_rand_score(instances, maps[0]) > 0.9  # to two pixels
     assert mean_class_accuracy(classes, maps[1]) > 0.9
     assert_same_layers(model.decompose(X[5:6]), found[5])
+
+
+def test_networks_learn_from_search_in_uneven_light():
+    X, instances, _ = drawn(36, (48, 64), 18, slope=0.3)
+    taught = Distilled(steps=100)
+    model = fitted(X, localizer=taught, max_rounds=4)
+    assert model._scene_spec().evens
+    assert segmentation_adjusted_rand_score(instances, model.predict(X)) > 0.8

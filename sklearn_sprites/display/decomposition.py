@@ -93,7 +93,13 @@ class DecompositionDisplay(AbstractDisplay):
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, n_images: int = 8, max_sprites: int = 20
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        n_images: int = 8,
+        max_sprites: int = 20,
+        max_layers: int = 8,
     ) -> Self:
         """Decompose some images with a fitted estimator.
 
@@ -108,6 +114,9 @@ class DecompositionDisplay(AbstractDisplay):
             pass these alone.
         max_sprites : int, default=20
             Sprites to show, the most used first; all with ``len(estimator.sprites_)``.
+        max_layers : int, default=8
+            Layers to show of each image, those that save most; the title says so if
+            there are more. Columns in which all layers are empty are left out.
 
         Returns
         -------
@@ -130,6 +139,9 @@ class DecompositionDisplay(AbstractDisplay):
         n_labels = max(len(estimator.sprites_), found.sprite.shape[1]) + 1
         colors = _label_colors(n_labels)
         shown = estimator.sprites_[:max_sprites]
+        n_used = max(int((found.sprite >= 0).sum(1).max()), 1)
+        n_layers = max(min(n_used, max_layers), 1)
+        title = "layers" if n_layers == n_used else f"{n_layers} of {n_used} layers"
         columns = {
             "image": to_unit(images),
             "drawn": to_unit(estimator.render(found)),
@@ -142,7 +154,7 @@ class DecompositionDisplay(AbstractDisplay):
             counts=estimator.counts_[:max_sprites],
             columns={
                 **{title: list(each[:, None]) for title, each in columns.items()},
-                "layers": list(_layers(estimator, found, to_unit)),
+                title: list(_layers(estimator, found, to_unit, n_layers)),
             },
             n_sprites=len(estimator.sprites_),
         )
@@ -203,11 +215,11 @@ def _label_colors(n: int) -> NDArray:
     return np.array([(BEHIND,) * 3, *strong])
 
 
-def _layers(estimator: Any, found: Any, to_unit: Any) -> NDArray:
-    """Every layer by itself over a board, (n, L, H, W, C)."""
-    masks = estimator.render(found, "masks")[..., None]
-    n_layers = found.sprite.shape[1]
-    behind = to_unit(estimator.render(found.drop(range(n_layers))))
+def _layers(estimator: Any, found: Any, to_unit: Any, n_layers: int) -> NDArray:
+    """The first layers, each by itself over a board, (n, L, H, W, C)."""
+    masks = estimator.render(found, "masks")[:, :n_layers, ..., None]
+    every = range(found.sprite.shape[1])
+    behind = to_unit(estimator.render(found.drop(every)))
     board = checkers(*masks.shape[2:4], BOARD)
     alone = [to_unit(estimator.render(found.keep(i))) for i in range(n_layers)]
     free = 1 - masks

@@ -38,17 +38,18 @@ class Lesson(NamedTuple):
     level: Tensor
 
 
-def lesson_of(views: Tensor, record: LayerRecord, side: int) -> Lesson:
-    """What a record says, in pixels of views, `side` pixels of the images wide.
+def lesson_of(views: Tensor, record: LayerRecord, spec: SceneSpec) -> Lesson:
+    """What a record of scenes of `spec` says, in pixels of views.
 
-    Flat colors have a bias, or a gain on white.
+    Flat colors have a bias, or a gain on white. Where light is taken off, a record
+    tells the light and not the level that is left.
     """
 
     def tensor(values: NDArray) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32))
 
     pose = record.pose()
-    pose[..., :2] /= side
+    pose[..., :2] /= spec.reduction
     sprite = torch.from_numpy(np.array(record.sprite, np.int64))
     taught = Taught(
         sprite.clamp_min(0),
@@ -56,7 +57,10 @@ def lesson_of(views: Tensor, record: LayerRecord, side: int) -> Lesson:
         (sprite >= 0).float(),
         tensor(record.gain + record.bias),
     )
-    return Lesson(views, taught, tensor(record.background_gain))
+    level = tensor(record.background_gain)
+    if spec.evens:
+        level = views.flatten(2).median(2).values
+    return Lesson(views, taught, level)
 
 
 def distilled(
