@@ -27,7 +27,7 @@ model = LayeredSpriteDecomposition(
     n_layers=5,
     n_backgrounds=1,
     images_per_round=75,
-    max_rounds=8,
+    max_rounds=15,
     tol=0.05,
     random_state=0,
 ).fit(X)
