@@ -39,6 +39,30 @@ def make_scenes(n=40, n_objects=2, side=16, channels=3, seed=0):
     return images, instances, classes, centers
 
 
+def make_large_scenes(n=36, shape=(97, 110), size=30, slope=0.0, shaded=False, seed=0):
+    """A disc, a T and a cross in grays, two per image, one beside the other."""
+    draws = np.random.default_rng(seed)
+    y, x = (np.indices((size, size)) - (size - 1) / 2) / (size / 2)
+    wedge = (y < -0.4) | (abs(x) < 0.3)
+    kinds = [x**2 + y**2 < 1, wedge, np.minimum(abs(x), abs(y)) < 0.3]
+    rows, columns = np.indices(shape)
+    X, instances, classes = np.zeros((n, *shape)), *np.zeros((2, n, *shape), int)
+    for image, instance, kind in zip(X, instances, classes, strict=True):
+        light = columns / shape[1] - 0.5 if draws.integers(2) else rows / shape[0] - 0.5
+        image[:] = 0.8 * (1 + slope * light)
+        for number in (1, 2):
+            k, half = draws.integers(3), shape[1] // 2
+            row = draws.integers(0, shape[0] - size)
+            column = draws.integers(0, half - size) + (number - 1) * half
+            window = np.s_[row : row + size, column : column + size]
+            mask = kinds[k]
+            color = np.full(x.shape, draws.uniform(0, 0.3)) + 0.3 * shaded * (1 + x)
+            image[window][mask] = color[mask]
+            instance[window][mask], kind[window][mask] = number, k + 1
+    X += 0.01 * draws.standard_normal(X.shape)
+    return X, instances, classes
+
+
 def make_decomposition(n_sprites=3, **params):
     """A decomposition with a fixed seed on the device under test.
 

@@ -12,6 +12,7 @@ from sklearn_sprites import (
     Distilled,
     LayeredSpriteDecomposition,
     Regression,
+    Search,
     SpriteClustering,
 )
 from sklearn_sprites._engine.modules import turns
@@ -22,6 +23,7 @@ from sklearn_sprites._engine.training import (
     start,
 )
 from tests.elsewhere import Elsewhere, pretended
+from tests.scenes import make_large_scenes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:[A-Za-z]+ stopped after"),
@@ -175,3 +177,15 @@ def test_decomposition(params):
         drawn = model.render(found), model.render(found, "layers"), model.reconstruct(X)
     assert all(np.isfinite(values).all() for values in drawn)
     assert len(model.set_params(device="cpu").predict(X)) == len(X)
+
+
+def test_decomposition_of_large_scenes_in_uneven_light():
+    X = make_large_scenes(shape=(96, 112), slope=0.3)[0]
+    with pretended():
+        names = {"n_layers": 2, "n_backgrounds": 1, "max_rounds": 1, "random_state": 0}
+        names["localizer"] = Search(sweeps=1, restarts=0)
+        model = LayeredSpriteDecomposition(3, **names, device="cuda").fit(X)
+        spec = model._scene_spec()
+        assert (spec.evens, spec.reduction) == (True, 2)
+        assert np.isfinite(model.reconstruct(X)).all()
+    assert len(model.set_params(device="cpu").predict(X[:3])) == 3

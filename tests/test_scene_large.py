@@ -12,33 +12,9 @@ from sklearn_sprites.metrics import (
     segmentation_adjusted_rand_score,
 )
 from tests.marks import quiet
-from tests.scenes import assert_same_layers
+from tests.scenes import assert_same_layers, make_large_scenes
 
 pytestmark = quiet
-
-
-def drawn(n=36, shape=(97, 110), size=30, slope=0.0, shaded=False, seed=0):
-    """A disc, a T and a cross in grays, two per image, one beside the other."""
-    draws = np.random.default_rng(seed)
-    y, x = (np.indices((size, size)) - (size - 1) / 2) / (size / 2)
-    wedge = (y < -0.4) | (abs(x) < 0.3)
-    kinds = [x**2 + y**2 < 1, wedge, np.minimum(abs(x), abs(y)) < 0.3]
-    rows, columns = np.indices(shape)
-    X, instances, classes = np.zeros((n, *shape)), *np.zeros((2, n, *shape), int)
-    for image, instance, kind in zip(X, instances, classes, strict=True):
-        light = columns / shape[1] - 0.5 if draws.integers(2) else rows / shape[0] - 0.5
-        image[:] = 0.8 * (1 + slope * light)
-        for number in (1, 2):
-            k, half = draws.integers(3), shape[1] // 2
-            row = draws.integers(0, shape[0] - size)
-            column = draws.integers(0, half - size) + (number - 1) * half
-            window = np.s_[row : row + size, column : column + size]
-            mask = kinds[k]
-            color = np.full(x.shape, draws.uniform(0, 0.3)) + 0.3 * shaded * (1 + x)
-            image[window][mask] = color[mask]
-            instance[window][mask], kind[window][mask] = number, k + 1
-    X += 0.01 * draws.standard_normal(X.shape)
-    return X, instances, classes
 
 
 def fitted(X, **params):
@@ -49,7 +25,7 @@ def fitted(X, **params):
 @pytest.fixture(scope="module", params=[0.0, 0.3], ids=["level", "slope"])
 def large(request):
     sides = (96, 112) if request.param else (97, 110)
-    X, *truth = drawn(shape=sides, slope=request.param)
+    X, *truth = make_large_scenes(shape=sides, slope=request.param)
     return fitted(X), X, truth
 
 
@@ -96,12 +72,12 @@ def test_a_fit_of_large_scenes_goes_on_in_the_same_pixels(large):
     ],
 )
 def test_other_scenes_are_learned_as_they_are(shape, size, params):
-    X, *_ = drawn(24, shape, size)
+    X, *_ = make_large_scenes(24, shape, size)
     assert fitted(X, **{"max_rounds": 2, **params})._scene_spec().reduction == 1
 
 
 def test_frames_are_as_small_as_small_things():
-    X, instances, _ = drawn(36, (80, 88), 12)
+    X, instances, _ = make_large_scenes(36, (80, 88), 12)
     model = fitted(X)
     assert model.sprites_.shape[1] < 32
     found = model.predict(X)
@@ -110,7 +86,7 @@ def test_frames_are_as_small_as_small_things():
 
 @pytest.mark.parametrize("slope", [0.1, 0.3])
 def test_a_level_in_uneven_light_is_a_level_to_what_seeks_layers(slope):
-    X, instances, classes = drawn(shape=(48, 64), size=18, slope=slope)
+    X, instances, classes = make_large_scenes(shape=(48, 64), size=18, slope=slope)
     model = fitted(X)
     taken = model.resolved_params_
     assert (taken["background"], taken["color"]) == ("gain", "flat")
@@ -123,13 +99,13 @@ def test_a_level_in_uneven_light_is_a_level_to_what_seeks_layers(slope):
 
 @pytest.mark.parametrize("params", [{"shaded": True}, {"slope": 1.2}])
 def test_things_with_light_and_dark_sides_and_deep_shadows_keep_their_picture(params):
-    X, *_ = drawn(shape=(48, 64), size=18, **{"slope": 0.3, **params})
+    X, *_ = make_large_scenes(shape=(48, 64), size=18, **{"slope": 0.3, **params})
     model = fitted(X, max_rounds=1)
     assert model.resolved_params_["color"] == "gain"
 
 
 def test_names_that_are_given_stay():
-    X, *_ = drawn(shape=(48, 64), size=18, slope=0.3)
+    X, *_ = make_large_scenes(shape=(48, 64), size=18, slope=0.3)
     model = fitted(X, max_rounds=1, transformations=("translation",))
     assert model.resolved_params_["transformations"] == ("translation",)
     model = fitted(X, max_rounds=1, color="gain")
@@ -177,7 +153,7 @@ def test_very_large_scenes_of_things_in_their_own_colors_are_reduced_too():
 
 
 def test_networks_learn_from_search_in_uneven_light():
-    X, instances, _ = drawn(36, (48, 64), 18, slope=0.3)
+    X, instances, _ = make_large_scenes(36, (48, 64), 18, slope=0.3)
     taught = Distilled(steps=100)
     model = fitted(X, localizer=taught, max_rounds=4)
     assert model._scene_spec().evens
