@@ -182,10 +182,10 @@ def test_decomposition(params):
 def test_decomposition_of_large_scenes_in_uneven_light():
     X = make_large_scenes(shape=(96, 112), slope=0.3)[0]
     with pretended():
-        names = {"n_layers": 2, "n_backgrounds": 1, "max_rounds": 1, "random_state": 0}
+        names = {"n_layers": 1, "n_backgrounds": 1, "max_rounds": 1, "random_state": 0}
         names["localizer"] = Search(sweeps=1, restarts=0)
         model = LayeredSpriteDecomposition(3, **names, device="cuda").fit(X)
         spec = model._scene_spec()
         assert (spec.evens, spec.reduction) == (True, 2)
-        assert np.isfinite(model.reconstruct(X)).all()
+        assert np.isfinite(model.reconstruct(X[:3])).all()
     assert len(model.set_params(device="cpu").predict(X[:3])) == 3

@@ -67,7 +67,11 @@ def test_a_fit_of_large_scenes_goes_on_in_the_same_pixels(large):
     [
         ((97, 110), 16, {}),  # too small to be told apart in half the pixels
         ((64, 80), 30, {}),  # quick enough
-        ((97, 110), 30, {"sprite_update": "gradient", "max_rounds": 1}),
+        (
+            (97, 110),
+            30,
+            {"sprite_update": "gradient", "max_rounds": 1, "images_per_round": 8},
+        ),
         ((97, 110), 30, {"sprite_size": 35, "max_rounds": 1}),
     ],
 )
@@ -154,7 +158,7 @@ def test_very_large_scenes_of_things_in_their_own_colors_are_reduced_too():
 
 def test_networks_learn_from_search_in_uneven_light():
     X, instances, _ = make_large_scenes(36, (48, 64), 18, slope=0.3)
-    taught = Distilled(steps=100)
-    model = fitted(X, localizer=taught, max_rounds=4)
+    taught = Distilled(steps=50)
+    model = fitted(X, localizer=taught, max_rounds=3)
     assert model._scene_spec().evens
     assert segmentation_adjusted_rand_score(instances, model.predict(X)) > 0.8
