@@ -45,10 +45,8 @@ def seen_choices(
     several backgrounds, or where images are no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
-    from sklearn_sprites._engine.training.own_colors import (
-        is_plain_but_for_light,
-        recur_in_colors,
-    )
+    from sklearn_sprites._engine.training.own_colors import recur_in_colors
+    from sklearn_sprites._engine.training.plain_light import is_plain_but_for_light
     from sklearn_sprites._engine.training.recurring import (
         coarsest_pixels,
         lie_in_all_directions,

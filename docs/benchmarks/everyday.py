@@ -4,10 +4,10 @@
 
 Letters in gray, one large letter, things in all directions in a slanted light, stamps
 on a printed form, and dark letters on pages of 144 x 144 pixels in a slanted light:
-drawn here, 400 images to fit and 100 others to judge. Scores
-are those of `scenes.py`; `objects` and `true_objects` are means per image, and `taken`
-is what "auto" stood for. One line of JSON per fit is appended to `--output`, each from
-a process of its own; `--summary` prints the table.
+drawn here, 400 images to fit and 100 others to judge. Scores are those of `scenes.py`;
+`objects` and `true_objects` are means per image, and `taken` is what "auto" stood for.
+One line of JSON per fit is appended to `--output`, each from a process of its own;
+`--summary` prints the table.
 """
 
 import argparse

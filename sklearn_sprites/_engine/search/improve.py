@@ -11,6 +11,7 @@ from torch import Tensor
 from sklearn_sprites._engine.search.batches import joined, parts, put, take
 from sklearn_sprites._engine.search.layers import Layers, blank_error
 from sklearn_sprites._engine.search.moves import Move, moves
+from sklearn_sprites._engine.search.poor import is_poor, noise_error
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
@@ -27,29 +28,21 @@ def objective(found: Found, penalty: float) -> Tensor:
     return found.picture.error + penalty * found.layers.on.sum(1)
 
 
-def is_poor(
-    found: Found, blank: Tensor, searcher: Searcher, factor: float = 1.0
-) -> Tensor:
-    """Whether the error is high for what all layers save, (B,), by some factor.
-
-    `blank` (B,) is the error without any layer.
-    """
-    error = found.picture.error
-    limit = factor * searcher.search.poor * (blank - error)
-    return (error > limit) & (error > searcher.penalty)
-
-
 def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Found:
     """Try all moves on the images that are poor, in batches of one `size`.
 
     It is :data:`FEW` at most where sprites are only shifted. The tensors of `found` are
     written to.
     """
-    blank = torch.cat([blank_error(x, searcher.spec) for x in images.split(size)])
+    spec, search = searcher.spec, searcher.search
+    blank = torch.cat([blank_error(x, spec) for x in images.split(size)])
+    noise = torch.cat([noise_error(x, spec) for x in images.split(size)])
     few = size if searcher.filters is None else min(FEW, size)
     for move, factor in moves(searcher):
-        poor = is_poor(found, blank, searcher, factor).nonzero()[:, 0]
-        rows, layers = _proposals(images, found, poor, move, few)
+        error = found.picture.error
+        poor = is_poor(error, blank, noise, search, searcher.penalty, factor)
+        worst = poor.nonzero()[:, 0]
+        rows, layers = _proposals(images, found, worst, move, few)
         for part in parts(torch.arange(len(rows), device=rows.device), few):
             chosen = rows[part]
             new = finished(images[chosen], take(layers, part), searcher)

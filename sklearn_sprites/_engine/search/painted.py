@@ -8,6 +8,7 @@ r: so it is known for every sprite at every place, over any ground, in front of 
 other layers and behind them.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.layers import pick, with_layer
+from sklearn_sprites._engine.search.poor import is_poor, noise_error
 from sklearn_sprites._engine.search.shifts import draw_at
 from sklearn_sprites._engine.search_settings import SearchPlan
 
@@ -121,7 +123,7 @@ class Looked(NamedTuple):
     """What a first sweep found, and which images are poor, (B,)."""
 
     found: Painted
-    is_poor: Tensor
+    again: Tensor
 
 
 def search_painted(
@@ -133,18 +135,19 @@ def search_painted(
     them. A layer found anew replaces the old one only where the objective falls. What
     is drawn is left out, see :func:`redrawn`.
     """
-    poor = search.poor * CLOSER
+    closer = replace(search, poor=search.poor * CLOSER)
 
     def look(rows: Tensor) -> Looked:
         images = image_of(views[rows], spec)
         found = _nothing(images, first_ground(views[rows], spec), spec, kernels)
         blank = found.error
         found = _swept(images, found, kernels, spec, penalty, False)
-        is_poor = found.error > poor * (blank - found.error)
-        return Looked(_undrawn(found), is_poor & (found.error > penalty))
+        noise = noise_error(views[rows], spec)
+        again = is_poor(found.error, blank, noise, closer, penalty)
+        return Looked(_undrawn(found), again)
 
-    found, is_poor = by_parts(look, len(views), BATCH, views.device)
-    for rows in parts(is_poor.nonzero()[:, 0], BATCH):
+    found, again = by_parts(look, len(views), BATCH, views.device)
+    for rows in parts(again.nonzero()[:, 0], BATCH):
         images, some = image_of(views[rows], spec), take(found, rows)
         some = redrawn(some, kernels.planes, images)
         for _ in range(search.sweeps - 1):

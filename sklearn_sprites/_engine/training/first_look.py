@@ -10,11 +10,18 @@ from torch import Tensor
 
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.scene_spec import POSES, SceneSpec
-from sklearn_sprites._engine.training.components import Blobs, blobs, shown_apart
+from sklearn_sprites._engine.training.components import (
+    Blobs,
+    Windows,
+    blobs,
+    object_windows,
+    shown_apart,
+)
 from sklearn_sprites._engine.training.ground import make_scenery
 
 FEW, MOST = 60, 200  # at least and at most so many images are looked at,
 PIXELS = 2**20  # as many as have these together
+OBJECTS = 400  # at most
 
 
 class FirstLook:
@@ -45,3 +52,10 @@ class FirstLook:
         """Everything that stands apart from the ground."""
         with isolated(grad=False):
             return blobs(shown_apart(self.views, self.spec))
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The first objects that stand alone."""
+        with isolated(grad=False):
+            found = object_windows(self.views, self.spec)
+            return found.take(torch.arange(min(len(found), OBJECTS)))

@@ -4,22 +4,16 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_sprites._engine.runtime import generator, isolated
-from sklearn_sprites._engine.search.ground import ground_of
-from sklearn_sprites._engine.training.components import Windows, object_windows
+from sklearn_sprites._engine.training.components import Windows
 from sklearn_sprites._engine.training.first_look import FirstLook
 from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
+from sklearn_sprites._engine.training.plain_light import beside_one_color, inside_of
 
 FEWEST = 20  # objects that stand alone
-MOST = 400
 RESTARTS, STEPS = 4, 20  # of k-means
-MOST_OF_THEM = 0.75  # quantile of objects
-SHADING = 0.08  # share of such an object's squares inside of it that one color leaves
-UNEVEN = 0.15  # spread of a level in uneven light, in contrasts of objects
 PARTS = 0.03  # share of an object's squares that one color leaves inside of it
 BETTER = 0.7  # times what one color leaves that sprites may leave
 RECURRING = 0.2  # share of an object's squares that sprites may leave
@@ -52,37 +46,14 @@ def recur_in_colors(look: FirstLook) -> bool:
     """
     if look.spec.channels == 1:
         return False
+    windows = look.windows
+    if len(windows) < FEWEST:
+        return False
     with isolated(grad=False):
-        windows = object_windows(look.views, look.spec)
-        if len(windows) < FEWEST:
-            return False
-        windows = windows.take(torch.arange(min(len(windows), MOST)))
         left = shares_left(windows, look.spec.n_sprites)
         own, spared, tinted, one, inner = (float(share.median()) for share in left)
         recurs = own < min(BETTER * one, RECURRING)
         return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
-
-
-def is_plain_but_for_light(look: FirstLook, any_color: bool) -> bool:
-    """Whether things lie before a level in slightly uneven light, of one color each.
-
-    What has a light and a dark side is not; where `any_color`, that does not matter.
-    """
-    spec = look.spec
-    with isolated(grad=False):
-        windows = object_windows(look.views, spec)
-        if len(windows) < FEWEST:
-            return False
-        windows = windows.take(torch.arange(min(len(windows), MOST)))
-        mask = windows.mask[:, None]
-        inside = -F.max_pool2d(-mask, 3, 1, 1)
-        inner = _beside_one_color(windows, inside, 0.0)
-        apart = (windows.image - windows.ground).square() * mask
-        contrast = apart.sum((1, 2, 3)) / (spec.channels * mask.sum((1, 2, 3)))
-        ground = ground_of(look.views, spec)
-        uneven = (ground - ground.mean((2, 3), keepdim=True)).square().mean((1, 2, 3))
-        slight = float(uneven.median()) < UNEVEN**2 * float(contrast.median())
-        return slight and (any_color or float(inner.quantile(MOST_OF_THEM)) < SHADING)
 
 
 def shares_left(windows: Windows, k: int) -> Left:
@@ -96,23 +67,13 @@ def shares_left(windows: Windows, k: int) -> Left:
     points = apart / squares.sqrt()[:, None, None, None]
     bright = points.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
     more, usual = k + math.ceil(SPARES * k), apart.shape[1] ** -0.5
-    inside = -F.max_pool2d(-mask, 3, 1, 1)
     return Left(
         (_nearest(points.flatten(1), k) - noisy).clamp_min(0),
         (_nearest(points.flatten(1), more) - noisy).clamp_min(0),
         (_nearest((points / bright * usual).flatten(1), more) - noisy).clamp_min(0),
-        _beside_one_color(windows, mask, noise),
-        _beside_one_color(windows, inside, noise),
+        beside_one_color(windows, mask, noise),
+        beside_one_color(windows, inside_of(mask), noise),
     )
-
-
-def _beside_one_color(windows: Windows, mask: Tensor, noise: float) -> Tensor:
-    """Share of the squares within masks (n, 1, h, w) that one color leaves."""
-    area = mask.sum((2, 3), keepdim=True)
-    mean = (windows.image * mask).sum((2, 3), keepdim=True) / area.clamp_min(1)
-    left = ((windows.image - mean).square() * mask).sum((1, 2, 3))
-    squares = ((windows.image - windows.ground).square() * mask).sum((1, 2, 3))
-    return (left - noise * area.flatten()).clamp_min(0) / squares.clamp_min(1e-9)
 
 
 def _nearest(points: Tensor, k: int) -> Tensor:
