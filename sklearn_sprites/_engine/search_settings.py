@@ -89,8 +89,8 @@ class Search:
         Attempts to replace two layers at once in images that stay poor; none over
         pictures.
     poor : float, default=0.025
-        Squared error beyond the image's noise, relative to what the layers save, above
-        which an image is searched again.
+        Squared error, relative to what the layers save, above which an image is
+        searched again.
     parts : float, default=0.9
         Over pictures: share of the pixels that a layer shows from which on it is taken
         for a part, such as a highlight, of a larger layer that they lie on, and

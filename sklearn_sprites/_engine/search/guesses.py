@@ -26,7 +26,7 @@ from sklearn_sprites._engine.search.layers import (
 from sklearn_sprites._engine.search.moves import worst_layers
 from sklearn_sprites._engine.search.paying import paying
 from sklearn_sprites._engine.search.polish import stepped_on
-from sklearn_sprites._engine.search.poor import is_poor, noise_error
+from sklearn_sprites._engine.search.poor import is_poor
 from sklearn_sprites._engine.search.posed import (
     Draft,
     PoseSearcher,
@@ -171,8 +171,8 @@ def finished(
     penalty = searcher.penalty / side**2
     on, worth = paying(small, seen, now.layers.on, penalty, spec)
     layers = now.layers._replace(over=seen.over, on=on)
-    blank, noise = blank_error(small, spec), noise_error(small, spec)
-    poor = is_poor(seen.error, blank, noise, searcher.search, penalty, POORER)
+    blank = blank_error(small, spec)
+    poor = is_poor(seen.error, blank, searcher.search, penalty, POORER)
     drawn = draw(searcher.sprites, layers, spec.height, spec.width)
     found = _without_pixels(picture(views, drawn, layers.over, spec))
     return Finished(Found(layers, found, worth.saves * side**2 * on, worth.share), poor)

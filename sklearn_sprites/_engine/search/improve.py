@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_sprites._engine.search.batches import joined, parts, put, take
 from sklearn_sprites._engine.search.layers import Layers, blank_error
 from sklearn_sprites._engine.search.moves import Move, moves
-from sklearn_sprites._engine.search.poor import is_poor, noise_error
+from sklearn_sprites._engine.search.poor import is_poor
 from sklearn_sprites._engine.search.scene import (
     Found,
     Searcher,
@@ -34,13 +34,12 @@ def improved(images: Tensor, found: Found, searcher: Searcher, size: int) -> Fou
     It is :data:`FEW` at most where sprites are only shifted. The tensors of `found` are
     written to.
     """
-    spec, search = searcher.spec, searcher.search
-    blank = torch.cat([blank_error(x, spec) for x in images.split(size)])
-    noise = torch.cat([noise_error(x, spec) for x in images.split(size)])
+    search = searcher.search
+    blank = torch.cat([blank_error(x, searcher.spec) for x in images.split(size)])
     few = size if searcher.filters is None else min(FEW, size)
     for move, factor in moves(searcher):
         error = found.picture.error
-        poor = is_poor(error, blank, noise, search, searcher.penalty, factor)
+        poor = is_poor(error, blank, search, searcher.penalty, factor)
         worst = poor.nonzero()[:, 0]
         rows, layers = _proposals(images, found, worst, move, few)
         for part in parts(torch.arange(len(rows), device=rows.device), few):

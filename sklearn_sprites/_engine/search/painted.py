@@ -27,7 +27,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.layers import pick, with_layer
-from sklearn_sprites._engine.search.poor import is_poor, noise_error
+from sklearn_sprites._engine.search.poor import is_poor
 from sklearn_sprites._engine.search.shifts import draw_at
 from sklearn_sprites._engine.search_settings import SearchPlan
 
@@ -142,8 +142,7 @@ def search_painted(
         found = _nothing(images, first_ground(views[rows], spec), spec, kernels)
         blank = found.error
         found = _swept(images, found, kernels, spec, penalty, False)
-        noise = noise_error(views[rows], spec)
-        again = is_poor(found.error, blank, noise, closer, penalty)
+        again = is_poor(found.error, blank, closer, penalty)
         return Looked(_undrawn(found), again)
 
     found, again = by_parts(look, len(views), BATCH, views.device)
