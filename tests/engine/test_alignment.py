@@ -12,6 +12,7 @@ from sklearn_sprites._engine.ops.alignment import (
     Found,
     _normal_equations,
     assign,
+    at_once,
     coarse_errors,
     refine,
     slopes,
@@ -152,7 +153,7 @@ def test_images_are_assigned_to_the_sprites_that_drew_them(freedom):
     images = warp(pad_to_canvas(sprites, "border")[labels], true, GRID)
     if freedom:
         images = 0.5 * images + 0.2
-    found = survey(images, sprites, family, chunk=10)
+    found = survey(images, sprites, family)
     assert (found.labels == labels).float().mean() > 0.95
     whole = assign(images.flatten(2), sprites, family)
     assert torch.equal(whole.labels, found.labels)
@@ -235,3 +236,28 @@ def test_the_first_rigid_transformation_is_the_one_to_find():
 
     assert rigid_name(spec("color", "rotation", "affine")) == "rotation"
     assert rigid_name(spec("color", "thin_plate_spline")) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [
+        ((1, 8, 8), 256),
+        ((3, 28, 28), 256),
+        ((1, 64, 60), 256),
+        ((3, 40, 40), 85),
+        ((3, 128, 100), 32),
+    ],
+)
+def test_fewer_large_images_are_aligned_together(shape, count):
+    assert at_once(torch.zeros(1, *shape)) == count
+
+
+def test_images_aligned_in_parts_are_aligned_as_all_together():
+    grid = make_grid(40, 36, device=CPU, dtype=torch.float32)
+    draws = torch.Generator().manual_seed(0)
+    images = torch.rand(90, 3, 40, 36, generator=draws)
+    family = make_family("affine", 2, images, grid)
+    found = survey(images, images[:2], family)
+    together = assign(images.flatten(2), images[:2], family)
+    assert torch.equal(found.labels, together.labels)
+    torch.testing.assert_close(found.energies, together.energies)

@@ -14,13 +14,20 @@ from torch import Tensor
 
 from sklearn_sprites._engine.ops.color import apply_color, solve_color
 from sklearn_sprites._engine.ops.linear import solve_symmetric
-from sklearn_sprites._engine.ops.sampling import Grid, pad_to_canvas, sample
+from sklearn_sprites._engine.ops.sampling import (
+    Grid,
+    canvas_side,
+    pad_to_canvas,
+    sample,
+)
 from sklearn_sprites._engine.ops.warps import affine_flow
 
 STEPS = 4
 HYPOTHESES = 4  # sprites to which an image is aligned
 LINEAR_PRIOR, SHIFT_PRIOR = 0.3, 0.05
 LONGEST = 0.25  # of a step, per parameter
+FEWEST, MOST = 32, 256  # images aligned together,
+ROOM = 2**20  # and values that they have, if more than the fewest
 
 
 @dataclass(frozen=True)
@@ -218,9 +225,17 @@ def after_turn(matrices: Tensor, turns: Tensor) -> Tensor:
     return matrices + turns + (linear @ maps).flatten(1)
 
 
-def survey(images: Tensor, sprites: Tensor, family: Family, chunk: int = 256) -> Found:
+def at_once(images: Tensor) -> int:
+    """How many images (n, C, H, W) are aligned together; the more, the smaller."""
+    channels, height, width = images.shape[1:]
+    values = channels * canvas_side(height) * canvas_side(width)
+    return max(min(MOST, ROOM // values), FEWEST)
+
+
+def survey(images: Tensor, sprites: Tensor, family: Family) -> Found:
     """:func:`assign` for any number of images (n, C, H, W)."""
-    parts = [assign(x.flatten(2), sprites, family) for x in images.split(chunk)]
+    some = images.split(at_once(images))
+    parts = [assign(x.flatten(2), sprites, family) for x in some]
     return Found(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -240,7 +255,8 @@ def update_sprites(
     every = images.new_ones(len(images)) if weights is None else weights
     for _ in range(steps):
         change, mass = torch.zeros_like(sprites), torch.zeros_like(sprites)
-        for rows in torch.arange(len(images), device=images.device).split(512):
+        every_row = torch.arange(len(images), device=images.device)
+        for rows in every_row.split(2 * at_once(images)):
             more = _adjoint(images[rows], found, rows, sprites, family, every[rows])
             change, mass = change + more[0], mass + more[1]
         sprites = sprites + change / (mass + 1)

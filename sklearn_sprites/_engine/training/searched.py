@@ -39,7 +39,6 @@ from sklearn_sprites._engine.training.start import (
 FAREWELLS = 6  # at most, in which all spare sprites go
 ROUNDS_BETWEEN = 2  # two of them
 DETAIL_ROUNDS = 3  # at full size
-CHUNK = 256  # images aligned together
 STAGE = "turns"
 
 OnEpoch = Callable[[EpochInfo], bool]
@@ -216,7 +215,8 @@ def solve_sprites(state: Rounds, rows: Tensor) -> float:
     """Solve sprites under the poses of the images at `rows`; the loss before."""
     some, weights, search = state.images[rows], state.weights[rows], state.search
     found = alignment.joined(
-        search.align(part, state.sprites, HYPOTHESES) for part in some.split(CHUNK)
+        search.align(part, state.sprites, HYPOTHESES)
+        for part in some.split(alignment.at_once(some))
     )
     labels = found.errors.argmin(1)
     matrices = found.matrices[torch.arange(len(some), device=some.device), labels]
@@ -239,7 +239,8 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
     count = len(state.sprites)
     some = state.images[:: -(-len(state.images) // rule.n_images)]
     found = alignment.joined(
-        state.search.align(part, state.sprites, count) for part in some.split(CHUNK)
+        state.search.align(part, state.sprites, count)
+        for part in some.split(alignment.at_once(some))
     )
     gone = least_missed(found.errors, count - n_gone)
     kept = [k for k in range(count) if k not in gone]
@@ -250,7 +251,8 @@ def mean_loss(state: Rounds) -> float:
     """The mean squared error of all images as they are drawn, at their own size."""
     model, search = state.model(), state.search
     total = torch.zeros((), device=state.images.device)
-    parts = zip(state.images.split(CHUNK), state.weights.split(CHUNK), strict=True)
+    size = alignment.at_once(state.images)
+    parts = zip(state.images.split(size), state.weights.split(size), strict=True)
     for images, weights in parts:
         found = search.align(images, state.sprites, HYPOTHESES)
         rows = torch.arange(len(images), device=images.device)
