@@ -15,6 +15,7 @@ from sklearn_sprites._engine.settings import (
 )
 from sklearn_sprites._engine.spec import (
     COLOR_SIDE,
+    COLORS,
     SMALLEST_SIDE,
     TRANSFORMATIONS,
     ModelSpec,
@@ -52,17 +53,36 @@ def resolve_layers(
     return int(n_backgrounds), chosen[0], chosen[1] if n_backgrounds else ()
 
 
-def turned_if_seen(
-    spec: ModelSpec, settings: TrainingSettings, batch: NDArray
-) -> ModelSpec:
-    """What ``"auto"`` stands for: similarities, if images show things in all turns."""
+def as_seen(spec: ModelSpec, settings: TrainingSettings, batch: NDArray) -> ModelSpec:
+    """What ``"auto"`` stands for: similarities, if images show things in all turns.
+
+    And no colors, if they recur: then they may be what tells kinds apart.
+    """
     from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
+    from sklearn_sprites._engine.training.recurring_colors import do_colors_recur
     from sklearn_sprites._engine.training.searched import is_searchable
 
     turned = replace(spec, transformations=IN_TURNS)
-    if min(spec.height, spec.width) < COLOR_SIDE or not is_searchable(turned, settings):
-        return spec
-    return turned if lie_in_any_turn(batch, turned) else spec
+    is_large = min(spec.height, spec.width) >= COLOR_SIDE
+    if is_large and is_searchable(turned, settings) and lie_in_any_turn(batch, turned):
+        spec = turned
+    is_open = isinstance(settings.curriculum, str) and spec.color == "solve"
+    return without_color(spec) if is_open and do_colors_recur(batch, spec) else spec
+
+
+def as_taken(spec: ModelSpec, taken: ModelSpec) -> ModelSpec:
+    """What ``"auto"`` stands for where a fit goes on that took it so."""
+    for seen in (spec, replace(spec, transformations=IN_TURNS)):
+        for kept in (seen, without_color(seen)):
+            if kept.transformations == taken.transformations:
+                return kept
+    return spec
+
+
+def without_color(spec: ModelSpec) -> ModelSpec:
+    """The description of a model whose sprites keep their colors."""
+    kept = tuple(name for name in spec.transformations if name not in COLORS)
+    return replace(spec, transformations=kept)
 
 
 def stages_of(curriculum: Any, spec: ModelSpec) -> Any:

@@ -24,6 +24,7 @@ from sklearn_sprites._engine.training.angles import (
     angles_found,
     upright_share,
 )
+from sklearn_sprites._engine.training.likeness import in_one_pose
 from sklearn_sprites._engine.training.lloyd import kmeans, plus_plus
 
 ROUNDS = 6
@@ -165,6 +166,10 @@ def aligned_start(
             family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     found = alignment.survey(images, sprites, family)
+    if family.turns is None:
+        counts = torch.bincount(found.labels, minlength=len(sprites))
+        sprites, moved = in_one_pose(sprites, counts, family)
+        found = alignment.survey(images, sprites, family) if moved else found
     params = {name: to_parameters(name, found.matrices, family)}
     lesson = Lesson(found.labels, params, family.turns is not None)
     return sprites, lesson, is_centered

@@ -1,0 +1,54 @@
+"""First sprites of the same thing in one pose: one of them may be larger, say.
+
+Of two sprites that show the same thing, one can go. That is seen only if what draws one
+of them draws the other as well.
+"""
+
+import torch
+from torch import Tensor
+
+from sklearn_sprites._engine.ops import alignment
+from sklearn_sprites._engine.ops.alignment import Family, warp
+from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+
+PASSES = 3  # of alignment, as sprites may lie far apart
+ALIKE = 0.025  # share of a sprite's variance that another one of the same thing leaves
+
+
+def in_one_pose(
+    sprites: Tensor, counts: Tensor, family: Family
+) -> tuple[Tensor, list[int]]:
+    """Sprites (K, C, H, W), those of the same thing moved to where one of them is.
+
+    It is the one that shows most images, `counts` (K,). And which have been moved.
+    """
+    matrices, left = aligned(sprites, family)
+    moved, is_free = sprites.clone(), torch.ones_like(counts) > 0
+    gone: list[int] = []
+    for a in counts.argsort(descending=True, stable=True).tolist():
+        alike = is_free & (left[a] < ALIKE) & is_free[a]
+        alike[a] = False
+        canvas = pad_to_canvas(sprites[alike], "border")
+        seen = warp(canvas, matrices[a, alike], family.grid)
+        moved[alike] = seen.view(-1, *sprites.shape[1:])
+        is_free = is_free & ~alike
+        is_free[a] = False
+        gone += alike.nonzero()[:, 0].tolist()
+    return moved, gone
+
+
+def aligned(sprites: Tensor, family: Family) -> tuple[Tensor, Tensor]:
+    """Maps (K, K, 6) that bring sprites to each other, and what is left, (K, K).
+
+    At [a, b] sprite b is where it looks most like a; what is left of a is a share of
+    its variance.
+    """
+    k, flat = len(sprites), sprites.flatten(2)
+    steep = pad_to_canvas(alignment.slopes(sprites).flatten(1, 2), "border")
+    wanted, steep = flat.repeat_interleave(k, 0), steep.repeat(k, 1, 1, 1)
+    params = flat.new_zeros(k * k, len(family.basis))
+    for _ in range(PASSES):
+        params, _, squared = alignment.refine(wanted, steep, params, family)
+    variance = flat.var(2, correction=0).sum(1) * flat.shape[2]
+    left = squared.view(k, k) / variance.clamp_min(1e-9)[:, None]
+    return (params @ family.basis).view(k, k, 6), left

@@ -1,0 +1,67 @@
+"""A first look at images: whether colors recur or change from one to the next."""
+
+from dataclasses import replace
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_sprites._engine.modules.families import rigid_name
+from sklearn_sprites._engine.modules.turns import TURNING, with_turns
+from sklearn_sprites._engine.ops import alignment
+from sklearn_sprites._engine.ops.alignment import Family
+from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.resizing import resized
+from sklearn_sprites._engine.runtime import isolated
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.start import (
+    first_family,
+    run_rounds,
+    simple_sprites,
+)
+
+IMAGES, FEWEST_IMAGES = 240, 50  # looked at, and that can tell
+MOST_SPRITES = 60  # at this look
+LARGEST = 16  # pixels of the shorter side at which they are looked at
+ROUNDS = 3
+LITTLE = 0.1  # share of the squares within an image that sprites as they are may leave
+NO_MORE = 1.25  # times what they leave in other colors,
+OR = 0.01  # or this share more
+
+
+def do_colors_recur(images: NDArray, spec: ModelSpec) -> bool:
+    """Whether sprites explain images (n, C, H, W) nearly as well in their own colors.
+
+    Then colors may tell kinds apart, and need not be solved. In light that changes from
+    image to image, or where things of one kind have any color, they explain less. Few
+    images are looked at, on the CPU, and always with the same random numbers.
+    """
+    name = rigid_name(spec)
+    if spec.channels < 2 or name is None or len(images) < FEWEST_IMAGES:
+        return False
+    with isolated(grad=False):
+        some = torch.from_numpy(images[:: -(-len(images) // IMAGES)])
+        shrink = max(min(spec.height, spec.width) / LARGEST, 1)
+        size = round(spec.height / shrink), round(spec.width / shrink)
+        small = centered_in_parts(resized(some, size))
+        look = replace(spec, height=size[0], width=size[1])
+        family = first_family(small, look, name)
+        family = with_turns(family) if name in TURNING else family
+        plain = _share_left(small, spec, replace(family, freedom=0))
+        if plain > LITTLE:
+            return False
+        other = _share_left(small, spec, family)
+        return plain <= max(NO_MORE * other, other + OR)
+
+
+def _share_left(images: Tensor, spec: ModelSpec, family: Family) -> float:
+    """What is left of half of the images, as a share of the squares within them."""
+    draws = torch.Generator().manual_seed(0)
+    k = min(spec.n_sprites + -(-spec.n_sprites // 2), MOST_SPRITES, len(images))
+    first = simple_sprites(images, replace(spec, n_sprites=k), "k-means++", draws)
+    _, sprites = run_rounds(images, first, family, draws, ROUNDS)
+    found = alignment.poses(
+        images.flatten(2), sprites, family, alignment.HYPOTHESES
+    ).errors.amin(1)
+    within = images.flatten(2).var(2, correction=0).sum(1) * images[0, 0].numel()
+    return float((found / within.clamp_min(1e-9)).median())
