@@ -93,3 +93,8 @@ def test_a_look_touches_nothing_and_is_the_same_again(names):
     assert (batch == before[0]).all()
     assert torch.equal(torch.get_rng_state(), before[1])
     assert torch.is_grad_enabled() == before[2]
+
+
+def test_gray_images_in_three_channels_are_gray():
+    X, _ = tokens()
+    assert "color" in names_of(model_of(), X.mean(3, keepdims=True).repeat(3, 3))

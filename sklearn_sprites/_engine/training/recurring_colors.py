@@ -24,9 +24,10 @@ IMAGES, FEWEST_IMAGES = 240, 50  # looked at, and that can tell
 MOST_SPRITES = 60  # at this look
 LARGEST = 16  # pixels of the shorter side at which they are looked at
 ROUNDS = 3
-LITTLE = 0.1  # share of the squares within an image that sprites as they are may leave
-NO_MORE = 1.25  # times what they leave in other colors,
-OR = 0.01  # or this share more
+GRAY = 0.01  # share of the squares within images that are between their channels
+LITTLE = 0.2  # share of the squares within an image that sprites as they are may leave
+NO_MORE = 1.1  # times what they leave in other colors,
+AND = 0.005  # and this share
 
 
 def do_colors_recur(images: NDArray, spec: ModelSpec) -> bool:
@@ -44,6 +45,8 @@ def do_colors_recur(images: NDArray, spec: ModelSpec) -> bool:
         shrink = max(min(spec.height, spec.width) / LARGEST, 1)
         size = round(spec.height / shrink), round(spec.width / shrink)
         small = centered_in_parts(resized(some, size))
+        if _is_gray(small):
+            return False
         look = replace(spec, height=size[0], width=size[1])
         family = first_family(small, look, name)
         family = with_turns(family) if name in TURNING else family
@@ -51,7 +54,13 @@ def do_colors_recur(images: NDArray, spec: ModelSpec) -> bool:
         if plain > LITTLE:
             return False
         other = _share_left(small, spec, family)
-        return plain <= max(NO_MORE * other, other + OR)
+        return plain <= NO_MORE * other + AND
+
+
+def _is_gray(images: Tensor) -> bool:
+    """Whether all channels show the same."""
+    between = images.var(1, correction=0).mean()
+    return bool(between <= GRAY * images.flatten(2).var(2, correction=0).mean())
 
 
 def _share_left(images: Tensor, spec: ModelSpec, family: Family) -> float:
