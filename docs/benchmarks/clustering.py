@@ -23,6 +23,7 @@ from recipes import SETS, load
 OPTIONS = {
     "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
     "parts": {"n_clusters": 5},
+    "badges": {"n_clusters": 8},
 }
 TARGETS = {
     "digits": (0.94, 15),

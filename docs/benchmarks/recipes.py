@@ -11,7 +11,18 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 FILES = {"mnist": "mnist_test.npz", "usps": "usps.npz", "gtsrb8": "gtsrb8.npz"}
-SETS = ("digits", "mnist", "usps", "color", "affine", "gtsrb8", "scattered", "parts")
+SETS = (
+    "digits",
+    "mnist",
+    "usps",
+    "color",
+    "affine",
+    "gtsrb8",
+    "scattered",
+    "parts",
+    "badges",
+)
+BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
 PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, brackets
 
 
@@ -22,6 +33,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         return digits.images / 16, digits.target
     if name == "parts":
         return machine_parts(1000, seed)
+    if name == "badges":
+        return badges(1000, seed)
     with np.load(folder / FILES.get(name, FILES["mnist"])) as archive:
         images, labels = archive["images"], archive["labels"].astype(int)
     if name == "color":
@@ -98,6 +111,34 @@ def machine_parts(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, ND
         image *= rng.uniform(0.85, 1.15)
     noise = rng.normal(0, 6, images.shape)
     return np.clip(150 * images + noise, 0, 255).astype(np.uint8), kinds
+
+
+def badges(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
+    """Discs, squares, triangles and stars on white, each in two colors; eight kinds."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(8, n_images, p=np.arange(8, 0, -1) / 36)
+    line = (np.arange(4 * side) + 0.5) / (2 * side) - 1
+    images = np.empty((n_images, side, side, 3))
+    for image, kind in zip(images, kinds, strict=True):
+        right, down = (line - shift for shift in rng.uniform(-0.2, 0.2, 2))
+        z = (right + 1j * down[:, None]) / rng.uniform(0.5, 0.8)
+        alpha = _is_within(kind // 2, z).reshape(side, 4, side, 4).mean((1, 3))
+        color = BADGES[(kind // 2 + kind % 2) % len(BADGES)]
+        image[:] = 255 + alpha[..., None] * (np.array(color) - 255)
+    images += rng.normal(0, 4, images.shape)
+    return np.clip(images, 0, 255).astype(np.uint8), kinds
+
+
+def _is_within(outline: int, z: NDArray) -> NDArray:
+    """Whether points `z`, complex numbers, are within an outline of radius one."""
+    angle = np.angle(z * 1j)
+    if outline == 0:
+        return np.abs(z) < 1
+    if outline == 3:
+        return np.abs(z) < 0.7 + 0.3 * np.cos(5 * angle)
+    corners = (4, 3)[outline - 1]
+    slice_ = np.pi / corners
+    return np.abs(z) * np.cos((angle + slice_) % (2 * slice_) - slice_) < np.cos(slice_)
 
 
 def _part(kind: int, z: NDArray) -> NDArray:

@@ -7,6 +7,7 @@ import torch
 
 from sklearn_sprites._engine.modules.families import make_family
 from sklearn_sprites._engine.ops.sampling import make_grid
+from sklearn_sprites._engine.training import likeness
 from sklearn_sprites._engine.training.likeness import ALIKE, aligned, in_one_pose
 
 SIDE = 24
@@ -71,3 +72,17 @@ def test_nothing_is_like_what_is_blank(values):
     )
     assert moved == []
     assert torch.equal(found[1], sprites[1])
+
+
+def test_pairs_of_many_sprites_are_compared_in_parts(monkeypatch):
+    sprites = torch.stack([ring(11, 12.5, 9.5), ring(13, 11, 8.0), cross()])
+    wanted = aligned(sprites, family(2, sprites))
+    monkeypatch.setattr(likeness, "PAIRS", 4)
+    for one, other in zip(aligned(sprites, family(2, sprites)), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    counts = torch.arange(3)
+    assert in_one_pose(sprites, counts, family(2, sprites))[1] == [0]
+    monkeypatch.setattr(likeness, "MOST", 2)
+    found, moved = in_one_pose(sprites, counts, family(2, sprites))
+    assert moved == []
+    assert torch.equal(found, sprites)

@@ -11,6 +11,8 @@ from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family, warp
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 
+MOST = 60  # sprites that are compared with each other,
+PAIRS = 256  # so many pairs together
 PASSES = 3  # of alignment, as sprites may lie far apart
 ALIKE = 0.025  # share of a sprite's variance that another one of the same thing leaves
 
@@ -20,8 +22,11 @@ def in_one_pose(
 ) -> tuple[Tensor, list[int]]:
     """Sprites (K, C, H, W), those of the same thing moved to where one of them is.
 
-    It is the one that shows most images, `counts` (K,). And which have been moved.
+    It is the one that shows most images, `counts` (K,). And which have been moved: none
+    of very many, whose pairs would take too long.
     """
+    if len(sprites) > MOST:
+        return sprites, []
     matrices, left = aligned(sprites, family)
     moved, is_free = sprites.clone(), torch.ones_like(counts) > 0
     gone: list[int] = []
@@ -45,10 +50,14 @@ def aligned(sprites: Tensor, family: Family) -> tuple[Tensor, Tensor]:
     """
     k, flat = len(sprites), sprites.flatten(2)
     steep = pad_to_canvas(alignment.slopes(sprites).flatten(1, 2), "border")
-    wanted, steep = flat.repeat_interleave(k, 0), steep.repeat(k, 1, 1, 1)
-    params = flat.new_zeros(k * k, len(family.basis))
-    for _ in range(PASSES):
-        params, _, squared = alignment.refine(wanted, steep, params, family)
+    found = []
+    for some in flat.split(max(PAIRS // k, 1)):
+        wanted, other = some.repeat_interleave(k, 0), steep.repeat(len(some), 1, 1, 1)
+        params = flat.new_zeros(len(wanted), len(family.basis))
+        for _ in range(PASSES):
+            params, _, squared = alignment.refine(wanted, other, params, family)
+        found.append((params @ family.basis, squared))
+    matrices, squared = (torch.cat(column) for column in zip(*found, strict=True))
     variance = flat.var(2, correction=0).sum(1) * flat.shape[2]
     left = squared.view(k, k) / variance.clamp_min(1e-9)[:, None]
-    return (params @ family.basis).view(k, k, 6), left
+    return matrices.view(k, k, 6), left
