@@ -230,6 +230,22 @@ def test_borrowed_errors_are_those_of_lent_parameters(spec):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("spec", [s for s in SPECS.values() if not s.is_layered])
+def test_borrowed_errors_of_sprites_that_differ_by_owner(spec):
+    model, images = random_model(spec, 6), images_for(spec, 5)
+    active, owners = every_name(spec), torch.arange(5) % spec.n_sprites
+    description = model.describe(images, active)
+    k = spec.n_sprites
+    posed = Draws(7).uniform(k, *model.sprites.shape).to(model.sprites)
+    found = borrowed_errors(model, images, owners, description, active, posed)
+    for owner in range(k):
+        with torch.no_grad():
+            model.sprites.copy_(posed[owner])
+        rows = owners == owner
+        expected = borrowed_errors(model, images, owners, description, active)
+        torch.testing.assert_close(found[rows], expected[rows], rtol=1e-5, atol=1e-5)
+
+
 @every_spec
 def test_permuted_sprites_permute_errors(spec):
     model, images = random_model(spec, 3), images_for(spec)

@@ -1,4 +1,4 @@
-"""First sprites of the same thing are brought to one pose, others left alone."""
+"""Sprites of the same thing are brought to one pose, others left alone."""
 
 import math
 
@@ -8,7 +8,12 @@ import torch
 from sklearn_sprites._engine.modules.families import make_family
 from sklearn_sprites._engine.ops.sampling import make_grid
 from sklearn_sprites._engine.training import likeness
-from sklearn_sprites._engine.training.likeness import ALIKE, aligned, in_one_pose
+from sklearn_sprites._engine.training.likeness import (
+    ALIKE,
+    aligned,
+    in_every_pose,
+    in_one_pose,
+)
 
 SIDE = 24
 GRID = make_grid(SIDE, SIDE, device=torch.device("cpu"), dtype=torch.float32)
@@ -86,3 +91,23 @@ def test_pairs_of_many_sprites_are_compared_in_parts(monkeypatch):
     found, moved = in_one_pose(sprites, counts, family(2, sprites))
     assert moved == []
     assert torch.equal(found, sprites)
+
+
+def test_what_shows_the_same_is_seen_in_the_pose_of_each_other():
+    sprites = torch.stack([ring(11, 12.5, 9.5), cross(), ring(13, 11, 8.0)])
+    posed = in_every_pose(sprites, family(2, sprites))
+    for a, b in [(0, 0), (1, 1), (2, 2), (0, 1), (1, 0), (1, 2), (2, 1)]:
+        assert torch.equal(posed[a, b], sprites[b])
+    for a, b in [(0, 2), (2, 0)]:
+        left = (posed[a, b] - sprites[a]).square().sum()
+        assert left < 0.2 * (sprites[b] - sprites[a]).square().sum()
+
+
+@pytest.mark.parametrize("values", [0.5, math.nan])
+def test_where_nothing_shows_the_same_there_are_no_other_poses(monkeypatch, values):
+    blank = torch.full((2, SIDE, SIDE), values)
+    sprites = torch.stack([ring(11, 12.5, 9.5), cross(), blank])
+    assert in_every_pose(sprites, family(2, sprites[:2])) is None
+    monkeypatch.setattr(likeness, "MOST", 1)
+    twice = torch.stack([cross(), cross()])
+    assert in_every_pose(twice, family(2, twice)) is None

@@ -169,6 +169,31 @@ def test_a_sprite_that_shows_the_same_is_not_missed():
     assert torch.isinf(prospects(learner, everyone, active)[:, 1]).all()
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_what_shows_the_same_in_another_pose_is_not_missed_where_images_are_perfect(
+    noise,
+):
+    middle, right = bars()[:1], bars()[1:]
+    across = middle.transpose(2, 3)
+    images = torch.cat([middle, right, across]).repeat(4, 1, 1, 1)
+    images = images + noise * Draws(2).uniform(*images.shape).float()
+    learner = learner_of(torch.cat([middle, right, across]), images)
+    active = frozenset({"affine"})
+    survey(learner, active)
+    (everyone,) = witnesses_at(learner, active, torch.arange(12))
+    seen = prospects(learner, everyone, active)
+    is_bar = torch.arange(12) % 3 < 2
+    other = torch.tensor([1, 0]).repeat(4)[:, None]
+    borrowed = seen[is_bar].gather(1, other)
+    known = learner.ledger.errors[is_bar]
+    as_it_is = known.gather(1, other)
+    if noise:
+        torch.testing.assert_close(borrowed, as_it_is)
+    else:
+        assert (borrowed < 0.1 * as_it_is).all()
+    torch.testing.assert_close(seen[is_bar, 2], known[:, 2])
+
+
 def test_pruning_takes_the_sprite_that_another_can_replace():
     middle = bars()[:1]
     sprites = torch.cat([middle, middle.transpose(2, 3), middle])

@@ -71,11 +71,13 @@ def borrowed_errors(
     owners: Tensor,
     description: Description,
     active: frozenset[str],
+    posed: Tensor | None = None,
 ) -> Tensor:
     """Squared errors (B, K, max(M, 1)) of all sprites, each drawn as one of them is.
 
     Every sprite borrows the parameters of the image's owner (B,), so that one warp per
-    image reads all of them.
+    image reads all of them. `posed` (K, K, D, H, W), where given, are all sprites as
+    they are to be drawn in place of each owner.
     """
     spec, device = model.spec, images.device
     n_behind = max(spec.n_backgrounds, 1)
@@ -85,10 +87,12 @@ def borrowed_errors(
     every = torch.arange(len(images), device=device)
     with torch.inference_mode():
         lent = replace(description, params=lend(description.params, owners))
-        canvas = pad_to_canvas(model.sprites.flatten(0, 1)[None], model.padding)
+        shown = model.sprites[None] if posed is None else posed
+        canvas = pad_to_canvas(shown.flatten(1, 2), model.padding)
+        whose = torch.zeros_like(owners) if posed is None else owners
         for rows, found in zip(every.split(each), errors.split(each), strict=True):
             warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}
-            fronts = model.sequence.apply(canvas.expand(len(rows), -1, -1, -1), warp)
+            fronts = model.sequence.apply(canvas.index_select(0, whose[rows]), warp)
             fronts = fronts.reshape(len(rows) * spec.n_sprites, -1, *fronts.shape[2:])
             drawn = fronts.repeat_interleave(n_behind, 0) if n_behind > 1 else fronts
             pairs = torch.cartesian_prod(rows, *choices).T

@@ -1,4 +1,4 @@
-"""First sprites of the same thing in one pose: one of them may be larger, say.
+"""Sprites of the same thing in other poses: one of them may be larger, say.
 
 Of two sprites that show the same thing, one can go. That is seen only if what draws one
 of them draws the other as well.
@@ -40,6 +40,25 @@ def in_one_pose(
         is_free[a] = False
         gone += alike.nonzero()[:, 0].tolist()
     return moved, gone
+
+
+def in_every_pose(sprites: Tensor, family: Family) -> Tensor | None:
+    """Sprites as they look in the pose of each other, (K, K, C, H, W), if any does so.
+
+    At [a, b] is sprite b, where it looks like a if it shows the same, else as it is.
+    """
+    if len(sprites) > MOST:
+        return None
+    matrices, left = aligned(sprites, family)
+    alike = (left < ALIKE) & ~torch.eye(len(left), dtype=torch.bool, device=left.device)
+    if not alike.any():
+        return None
+    posed = sprites.expand(len(left), *sprites.shape).clone()
+    canvas = pad_to_canvas(sprites, "border")[alike.nonzero()[:, 1]]
+    posed[alike] = warp(canvas, matrices[alike], family.grid).view(
+        -1, *sprites.shape[1:]
+    )
+    return posed
 
 
 def aligned(sprites: Tensor, family: Family) -> tuple[Tensor, Tensor]:

@@ -9,17 +9,21 @@ from torch import Tensor
 
 from sklearn_sprites._engine.models.candidates import borrowed_errors, candidate_errors
 from sklearn_sprites._engine.models.clustering import Description
+from sklearn_sprites._engine.modules.families import rigid_name
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
+from sklearn_sprites._engine.training.likeness import in_every_pose
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
 from sklearn_sprites._engine.training.splits import (
     least_missed,
     noise_levels,
     split_gains,
 )
+from sklearn_sprites._engine.training.start import first_family
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 from sklearn_sprites._engine.training.witnesses import Witnesses, call_witnesses
 
 LOOK = 1000  # images that judge which sprites are moved, and may come back
+PERFECT = 0.02  # share of the squares within images that is left of half of them
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
 
@@ -178,19 +182,36 @@ def prospects(learner: Learner, witnesses: Witnesses, active: frozenset[str]) ->
 
     A sprite looks bad on images that its head has never won, also if it shows the same
     thing. So it is tried with the parameters that the image's own sprite has found, and
-    the better of this and of what the ledger knows counts.
+    the better of this and of what the ledger knows counts. Where images are explained
+    nearly perfectly, sprites of one thing in other poses are moved for it.
     """
     model, ledger = learner.model, learner.ledger
     model.eval()
+    posed = _posed(learner, witnesses.rows)
     parts = []
     for rows, description in witnesses.parts(model):
         images, known = learner.images[rows], ledger.errors[rows]
         owners = known.argmin(1)
-        errors = borrowed_errors(model, images, owners, description, active).amin(2)
+        errors = borrowed_errors(model, images, owners, description, active, posed)
+        errors = errors.amin(2)
         tried = torch.minimum(errors * learner.weights[rows, None], known)
         parts.append(tried.masked_fill(torch.isinf(known), torch.inf))
     model.train()
     return torch.cat(parts)
+
+
+def _posed(learner: Learner, rows: Tensor) -> Tensor | None:
+    """Opaque sprites in the poses of others, if images at `rows` are nearly perfect."""
+    spec, images = learner.model.spec, learner.images[rows]
+    name = rigid_name(spec)
+    if spec.is_layered or name is None:
+        return None
+    squares = images.flatten(2).var(2, correction=0).sum(1) * images[0, 0].numel()
+    errors = learner.ledger.errors[rows].amin(1) / learner.weights[rows]
+    share = float((errors / squares.clamp_min(1e-12)).median())
+    if not share < PERFECT:
+        return None
+    return in_every_pose(learner.model.sprites, first_family(images, spec, name))
 
 
 def grow(learner: Learner, witnesses: Witnesses, active: frozenset[str]) -> None:
