@@ -1,7 +1,10 @@
 """Decompositions whose sprites have colors of their own."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from sklearn_sprites import (
     ConstantSprites,
@@ -9,6 +12,8 @@ from sklearn_sprites import (
     LayeredSpriteDecomposition,
     Regression,
 )
+from sklearn_sprites._engine.training.components import Windows
+from sklearn_sprites._engine.training.own_colors import recur_in_colors
 from sklearn_sprites.datasets import (
     make_multi_dsprites,
     make_shaded_scenes,
@@ -21,6 +26,7 @@ from tests.scenes import BRIEF, assert_same_layers, assert_same_scenes
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SIDE, SMALL = 24, 7
 GROUNDS = {"black": 0, "plain": 1, "picture": 1}
+TILES = np.array([(0.5, 0.7, 1.0), (0.5, 0.3, 0.2), (0.1, 0.3, 0.1)])  # of a map
 
 
 def flags():
@@ -60,6 +66,42 @@ def test_edges_of_things_in_one_color_are_no_second_color():
         assert found["color"] == "flat"
         assert found["background"] == "flat"
         assert len(found["sprite_size"]) == 2
+
+
+def cut_out(change, n=80, seed=0):
+    """Windows (n, 3, 7, 7) of flags that stand alone, over tiles of three colors."""
+    draws = np.random.default_rng(seed)
+    sprites = flags()[draws.integers(4, size=n)]
+    alpha, ink = sprites[..., 3:], change(sprites[..., :3], draws)
+    above, below = TILES[draws.integers(3, size=(2, n))]
+    ground = np.repeat(above[:, None, None], SMALL, 1).repeat(SMALL, 2)
+    ground[:, 4:] = below[:, None, None]
+    image = ground * (1 - alpha) + ink * alpha
+    image += draws.normal(0, 0.01, image.shape)
+    parts = (x.transpose(0, 3, 1, 2) for x in (image, ground, alpha))
+    image, ground, mask = (torch.from_numpy(np.ascontiguousarray(x)) for x in parts)
+    return Windows(image.float(), ground.float(), mask[:, 0].float())
+
+
+def as_they_are(ink, draws):
+    return ink
+
+
+def tinted(ink, draws):
+    return ink * draws.uniform(0.2, 1, (len(ink), 1, 1, 3))
+
+
+def of_one_color(ink, draws):
+    return 0 * ink + TILES[draws.integers(3, size=len(ink))][:, None, None] / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "recurs"), [(as_they_are, True), (tinted, False), (of_one_color, False)]
+)
+def test_colors_are_seen_to_recur_before_a_ground_of_many_colors(change, recurs):
+    spec = SimpleNamespace(channels=3, n_sprites=4)
+    look = SimpleNamespace(windows=cut_out(change), spec=spec)
+    assert recur_in_colors(look) == recurs
 
 
 def make_flags(ground, n=120, n_objects=3, seed=0):

@@ -42,7 +42,8 @@ def recur_in_colors(look: FirstLook) -> bool:
     """Whether objects that stand alone have parts, and look like one of K pictures.
 
     What differs by tints, sizes or angles from image to image does not recur; what is
-    of one color needs none of its own.
+    of one color needs none of its own. Objects are looked at as they differ from the
+    ground, whose light may vary, and as they are, before grounds that vary by place.
     """
     if look.spec.channels == 1:
         return False
@@ -50,18 +51,34 @@ def recur_in_colors(look: FirstLook) -> bool:
     if len(windows) < FEWEST:
         return False
     with isolated(grad=False):
-        left = shares_left(windows, look.spec.n_sprites)
-        own, spared, tinted, one, inner = (float(share.median()) for share in left)
-        recurs = own < min(BETTER * one, RECURRING)
-        return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
+        noise = noise_beside(windows)
+        even = windows.ground.mean((0, 2, 3), keepdim=True).expand_as(windows.ground)
+        level = Windows(windows.image, even, windows.mask)
+        return any(
+            _do_recur(shares_left(seen, look.spec.n_sprites, noise))
+            for seen in (windows, level)
+        )
 
 
-def shares_left(windows: Windows, k: int) -> Left:
-    """What K pictures, and one color per object, leave of objects."""
-    apart, mask = windows.image - windows.ground, windows.mask[:, None]
-    beside = apart.square().sum(1)[windows.mask == 0]
-    noise = float(beside.median()) / MEDIAN if len(beside) else 0.0
-    apart = apart * mask
+def _do_recur(left: Left) -> bool:
+    own, spared, tinted, one, inner = (float(share.median()) for share in left)
+    recurs = own < min(BETTER * one, RECURRING)
+    return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
+
+
+def noise_beside(windows: Windows) -> float:
+    """Squares per pixel, summed over channels, of what is beside objects."""
+    beside = (windows.image - windows.ground).square().sum(1)[windows.mask == 0]
+    return float(beside.median()) / MEDIAN if len(beside) else 0.0
+
+
+def shares_left(windows: Windows, k: int, noise: float) -> Left:
+    """What K pictures, and one color per object, leave of objects.
+
+    `noise` is what images leave per pixel in any case.
+    """
+    mask = windows.mask[:, None]
+    apart = (windows.image - windows.ground) * mask
     squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
     noisy = noise * mask.sum((1, 2, 3)) / squares
     points = apart / squares.sqrt()[:, None, None, None]
