@@ -210,6 +210,9 @@ class SpriteClustering(
         A column each for ``"loss"`` (infinite where training diverged), ``"n_iter"``,
         ``"diverged"``, ``"agreement"`` (adjusted Rand index between the labels of this
         restart and those of the best one) and ``"n_used"`` (sprites with images).
+    resolved_params_ : dict of str to tuple of str
+        `transformations` and `background_transformations` as they were taken, where
+        they are ``"auto"``, too; without ``"identity"``.
     image_shape_ : tuple of int
         (H, W, C) of the images.
     n_features_in_ : int

@@ -11,6 +11,7 @@ from sklearn_sprites._restarts import Job
 from sklearn_sprites._validation import Scaling
 
 LARGEST = np.finfo(np.float64).max
+RESOLVED = ("transformations", "background_transformations")  # what "auto" may decide
 
 
 def model_attributes(job: Job, fitted: FittedModel) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def model_attributes(job: Job, fitted: FittedModel) -> dict[str, Any]:
         "_spec": spec.to_dict(),
         "_arrays": fitted.arrays,
         "_scaling": (scaling.offset, scaling.scale),
+        "resolved_params_": {name: getattr(spec, name) for name in RESOLVED},
         "image_shape_": job.images.shape,
         "sprites_": sprites,
         "backgrounds_": backgrounds,

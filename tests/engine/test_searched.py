@@ -287,6 +287,11 @@ def test_auto_sees_that_things_lie_in_any_turn(change, turned):
     model = SpriteClustering(3, max_epochs=8, random_state=0).set_params(**change)
     names = tuple(model.fit(X).transformation_params_)
     assert ("similarity" in names) == turned
+    taken = model.resolved_params_
+    assert set(taken["transformations"]) <= set(names)
+    assert taken["background_transformations"] == (
+        taken["transformations"] if model.n_backgrounds else ()
+    )
     if turned:
         assert "affine" not in names
         assert clustering_accuracy(y, model.labels_) > 0.99
