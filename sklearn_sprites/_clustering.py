@@ -95,13 +95,14 @@ class SpriteClustering(
     transformations : "auto" or tuple of str, default="auto"
         How a sprite may be transformed, in the order of application; colors act last,
         wherever their name stands. The names are in the table below. ``"auto"`` goes by
-        the size and the channels of the images, and is ``("color", "similarity")`` for
-        opaque sprites where at least 100 images show things in all turns; color is left
-        out where at least 50 images of several channels are explained nearly as well
-        without it. ``()`` is none. Images with a side below 4 pixels are never
-        transformed.
+        the size and the channels of the images, and is ``("color", "similarity")``
+        where at least 100 images show things in all turns; color is left out where at
+        least 50 images of several channels are explained nearly as well without it, by
+        opaque sprites or by such in all turns. ``()`` is none. Images with a side below
+        4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
-        The same for backgrounds.
+        The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
+        turns, and else what it is for sprites.
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
         square stands for gray square images, three times a square for RGB, and
@@ -125,7 +126,8 @@ class SpriteClustering(
             default="small"
         Network that looks at an image. A module maps (n, C, H, W) to (n, n_outputs);
         it is copied. With ``"small"`` there is none where things lie in any turn and
-        the only warp is a rotation or a similarity: poses are searched in every image.
+        the only warp is a rotation or a similarity, of sprites, not of backgrounds:
+        poses are searched in every image.
     curriculum : {"one_by_one", "grouped", "identity_first", "all_at_once"}, \
             Milestones or tuple of tuples of str, default="one_by_one"
         In which stages transformations are switched on. The named ones, but for
@@ -685,11 +687,14 @@ class SpriteClustering(
     def _model_spec(self, shape: Shape, batch: NDArray, continues: bool) -> ModelSpec:
         """The network for these images, or that of the fit that goes on."""
         spec = self._spec_of(shape)
-        if not isinstance(self.transformations, str) or spec.is_layered:
+        is_open = isinstance(self.transformations, str)
+        if spec.is_layered and not isinstance(self.background_transformations, str):
+            return spec
+        if not (is_open or spec.is_layered):
             return spec
         if continues:
-            return as_taken(spec, ModelSpec.from_dict(self._spec))
-        return as_seen(spec, self._settings(spec), batch)
+            return as_taken(spec, ModelSpec.from_dict(self._spec), is_open)
+        return as_seen(spec, self._settings(spec), batch, is_open)
 
     def _spec_of(self, shape: Shape) -> ModelSpec:
         """The network for images of this shape."""

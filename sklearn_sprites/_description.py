@@ -20,12 +20,14 @@ from sklearn_sprites._engine.spec import (
     TRANSFORMATIONS,
     ModelSpec,
     auto_transformations,
+    opaque,
     refuse_unknown,
 )
 from sklearn_sprites._validation import Scaling, Shape
 
 Names = str | Sequence[str]
-IN_TURNS = ("color", "similarity")  # for things that lie in any turn
+IN_TURNS = ("color", "similarity")  # for things that lie in any turn,
+COLOR_ALONE = ("color",)  # and for what lies behind these
 SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says otherwise
 
 
@@ -53,28 +55,44 @@ def resolve_layers(
     return int(n_backgrounds), chosen[0], chosen[1] if n_backgrounds else ()
 
 
-def as_seen(spec: ModelSpec, settings: TrainingSettings, batch: NDArray) -> ModelSpec:
+def as_seen(
+    spec: ModelSpec, settings: TrainingSettings, batch: NDArray, is_open: bool
+) -> ModelSpec:
     """What ``"auto"`` stands for: similarities, if images show things in all turns.
 
-    And no colors, if they recur: then they may be what tells kinds apart.
+    And no colors, if they recur: then they may be what tells kinds apart. Unless
+    `is_open`, the transformations of sprites are given, and those of backgrounds alone
+    are not.
     """
     from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
     from sklearn_sprites._engine.training.recurring_colors import do_colors_recur
     from sklearn_sprites._engine.training.searched import is_searchable
 
-    turned = replace(spec, transformations=IN_TURNS)
+    turned = in_turns(spec, is_open)
     is_large = min(spec.height, spec.width) >= COLOR_SIDE
     if is_large and is_searchable(turned, settings) and lie_in_any_turn(batch, turned):
         spec = turned
-    is_open = isinstance(settings.curriculum, str) and spec.color == "solve"
-    return without_color(spec) if is_open and do_colors_recur(batch, spec) else spec
+    elif spec.is_layered:
+        return spec
+    can_keep = is_open and isinstance(settings.curriculum, str)
+    if not (can_keep and spec.color == "solve"):
+        return spec
+    return without_color(spec) if do_colors_recur(batch, opaque(spec)) else spec
 
 
-def as_taken(spec: ModelSpec, taken: ModelSpec) -> ModelSpec:
+def in_turns(spec: ModelSpec, is_open: bool) -> ModelSpec:
+    """The description of a model of things in any turn; backgrounds lie still."""
+    names = IN_TURNS if is_open else spec.transformations
+    behind = COLOR_ALONE if spec.is_layered else ()
+    return replace(spec, transformations=names, background_transformations=behind)
+
+
+def as_taken(spec: ModelSpec, taken: ModelSpec, is_open: bool) -> ModelSpec:
     """What ``"auto"`` stands for where a fit goes on that took it so."""
-    for seen in (spec, replace(spec, transformations=IN_TURNS)):
-        for kept in (seen, without_color(seen)):
-            if kept.transformations == taken.transformations:
+    wanted = taken.transformations, taken.background_transformations
+    for seen in (spec, in_turns(spec, is_open)):
+        for kept in (seen, without_color(seen))[: 2 if is_open else 1]:
+            if (kept.transformations, kept.background_transformations) == wanted:
                 return kept
     return spec
 

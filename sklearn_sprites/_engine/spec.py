@@ -1,6 +1,6 @@
 """What a network is made of, as plain values that fit into JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 COLORS = ("color", "linear_color")
@@ -82,6 +82,11 @@ class ModelSpec:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**frozen)
+
+
+def opaque(spec: ModelSpec) -> ModelSpec:
+    """The same sprites without what lies behind them."""
+    return replace(spec, n_backgrounds=0, background_transformations=())
 
 
 def _refuse_repeated(field: str, names: tuple[str, ...]) -> None:

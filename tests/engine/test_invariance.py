@@ -161,6 +161,9 @@ SPECS = {
     "large": ModelSpec(2, 0, 3, 19, 19, ("color", "affine")),
     "reduced": ModelSpec(2, 0, 1, 64, 101, ("affine",)),
     "searched": ModelSpec(14, 0, 1, 12, 13, ("color", "similarity"), is_searched=True),
+    "searched layers": ModelSpec(
+        3, 2, 3, 12, 13, ("similarity",), ("color",), is_searched=True
+    ),
     "layered": ModelSpec(5, 2, 3, 8, 8, ("color", "similarity"), ("color", "affine")),
 }
 

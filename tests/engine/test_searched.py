@@ -76,7 +76,7 @@ def test_no_turn_explains_an_image_better_than_the_one_that_is_found(make):
     angle = 2 * math.pi * make.uniform(2, 1).float()
     images = sequence.apply(canvas, {"rotation": angle})
     images = images + 0.02 * make.normal(*images.shape).float()
-    search = PoseSearch("rotation", 0, (SIZE, SIZE), CPU)
+    search = PoseSearch("rotation", (0, 0), (SIZE, SIZE), CPU)
     search.weight.fill_(1e4)  # nothing but errors counts
     told = search(images, sprites)
 
@@ -92,7 +92,7 @@ def test_no_turn_explains_an_image_better_than_the_one_that_is_found(make):
 
 def test_sprites_that_are_hardly_plausible_are_only_turned():
     sprites = blobs(k=ALIGNED + 3)
-    search = PoseSearch("similarity", 0, (SIZE, SIZE), CPU)
+    search = PoseSearch("similarity", (0, 0), (SIZE, SIZE), CPU)
     found = search.align(sprites[:5], sprites)
     assert found.energies.isinf().sum(1).tolist() == [3] * 5
     assert found.errors.isfinite().all()
@@ -112,7 +112,10 @@ def test_sprites_that_are_hardly_plausible_are_only_turned():
         ({"transformations": ("affine",)}, {}, False),
         ({"transformations": ("similarity", "thin_plate_spline")}, {}, False),
         ({"transformations": ("similarity", "morphological")}, {}, False),
-        ({"n_backgrounds": 1}, {}, False),
+        ({"n_backgrounds": 1}, {}, True),
+        ({"n_backgrounds": 1}, {"init": "array"}, False),
+        ({"n_backgrounds": 1, "background_transformations": ("color",)}, {}, True),
+        ({"n_backgrounds": 1, "background_transformations": ("affine",)}, {}, False),
         ({"encoder": "resnet20"}, {}, False),
         ({"color": "predict"}, {}, False),
         ({"color": "predict", "transformations": ("rotation",)}, {}, True),
@@ -279,7 +282,7 @@ def test_angles_from_all_around_are_even_and_others_are_not(make):
         ({"encoder": "resnet20", "max_epochs": 1}, False),
         ({"curriculum": (("color", "affine", "thin_plate_spline"),)}, False),
         ({"transformations": ("color", "affine")}, False),
-        ({"n_backgrounds": 1}, False),
+        ({"n_backgrounds": 1, "background_transformations": ("affine",)}, False),
     ],
 )
 def test_auto_sees_that_things_lie_in_any_turn(change, turned):
@@ -289,9 +292,8 @@ def test_auto_sees_that_things_lie_in_any_turn(change, turned):
     assert ("similarity" in names) == turned
     taken = model.resolved_params_
     assert set(taken["transformations"]) <= set(names)
-    assert taken["background_transformations"] == (
-        taken["transformations"] if model.n_backgrounds else ()
-    )
+    behind = () if model.n_backgrounds == 0 else model.background_transformations
+    assert taken["background_transformations"] == behind
     if turned:
         assert "affine" not in names
         assert clustering_accuracy(y, model.labels_) > 0.99

@@ -96,9 +96,10 @@ class ClusteringModel(nn.Module):
         self.to(device)
 
     def _search(self) -> PoseSearch:
-        name, freedom = rigid_name(self.spec), self.freedoms(ALL_COLORS)[0]
+        name, (front, back) = rigid_name(self.spec), self.freedoms(ALL_COLORS)
         assert name is not None, "there is no pose to search"
-        return PoseSearch(name, freedom, self.spec.coarse_size, self.sprites.device)
+        size, device = self.spec.coarse_size, self.sprites.device
+        return PoseSearch(name, (front, back), size, device)
 
     def _heads(
         self,
@@ -145,7 +146,8 @@ class ClusteringModel(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Predicted parameters of sprites and of backgrounds."""
         if self.search is not None:
-            return {self.search.name: self.search(images, self.sprites)}, {}
+            backs = self.backgrounds if self.spec.is_layered else None
+            return {self.search.name: self.search(images, self.sprites, backs)}, {}
         wanted = [n for n in self.heads if n in active]
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:

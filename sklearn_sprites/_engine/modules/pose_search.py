@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_sprites._engine.modules.families import family_of, to_parameters
-from sklearn_sprites._engine.modules.turns import with_turns
-from sklearn_sprites._engine.ops.alignment import Family, Poses, poses
+from sklearn_sprites._engine.modules.turns import with_shifts, with_turns
+from sklearn_sprites._engine.ops import alignment, layered_alignment
+from sklearn_sprites._engine.ops.alignment import Family, Poses
+from sklearn_sprites._engine.ops.layered_alignment import Behind
 from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.ops.sampling import make_grid
 
@@ -19,16 +21,21 @@ ALIGNED = 12  # sprites to which an image is aligned; the others turn only
 class PoseSearch(nn.Module):
     """Parameters of one rigid transformation, for every image and sprite.
 
-    Large images and sprites are reduced to `size` = (height, width) first.
+    Large images and sprites are reduced to `size` = (height, width) first. `freedoms`
+    are those of the colors of sprites and of backgrounds.
     """
 
     weight: Tensor
 
     def __init__(
-        self, name: str, freedom: int, size: tuple[int, int], device: torch.device
+        self,
+        name: str,
+        freedoms: tuple[int, int],
+        size: tuple[int, int],
+        device: torch.device,
     ) -> None:
         super().__init__()
-        self.name, self.freedom, self.size = name, freedom, size
+        self.name, self.freedoms, self.size = name, freedoms, size
         self.grid = make_grid(*size, device=device, dtype=torch.float32)
         #: What mean squared errors weigh against the prior.
         self.register_buffer("weight", torch.ones((), device=device))
@@ -36,12 +43,30 @@ class PoseSearch(nn.Module):
     @property
     def family(self) -> Family:
         """What images are aligned with."""
-        return with_turns(family_of(self.name, self.freedom, self.weight, self.grid))
+        return with_turns(
+            family_of(self.name, self.freedoms[0], self.weight, self.grid)
+        )
 
-    def align(self, images: Tensor, sprites: Tensor, count: int = ALIGNED) -> Poses:
-        """Align images (m, C, H, W) to sprites (K, C, H, W)."""
+    def align(
+        self,
+        images: Tensor,
+        sprites: Tensor,
+        backgrounds: Tensor | None = None,
+        count: int = ALIGNED,
+    ) -> Poses:
+        """Align images (m, C, H, W) to opaque sprites (K, C, H, W).
+
+        Or to sprites with masks (K, C + 1, H, W) over backgrounds (M, C, H, W).
+        """
         small = resized(images, self.size).flatten(2)
-        return poses(small, resized(sprites, self.size), self.family, count)
+        fronts = resized(sprites, self.size)
+        if backgrounds is None:
+            return alignment.poses(small, fronts, self.family, count)
+        fronts = torch.cat([fronts[:, :-1], fronts[:, -1:].clamp(0, 1)], 1)
+        backs = resized(backgrounds, self.size).flatten(2)
+        behind = Behind(backs, self.freedoms)
+        family = self.family if self.name == "rotation" else with_shifts(self.family)
+        return layered_alignment.poses(small, fronts, behind, family, count)
 
     def n_values(self, images: Tensor) -> int:
         """How many values of an image are compared."""
@@ -53,6 +78,8 @@ class PoseSearch(nn.Module):
         matrices = found.matrices.flatten(0, 1)
         return to_parameters(self.name, matrices, self.family).view(shape)
 
-    def forward(self, images: Tensor, sprites: Tensor) -> Tensor:
+    def forward(
+        self, images: Tensor, sprites: Tensor, backgrounds: Tensor | None = None
+    ) -> Tensor:
         """Parameters (m, K, p)."""
-        return self.told(self.align(images, sprites))
+        return self.told(self.align(images, sprites, backgrounds))

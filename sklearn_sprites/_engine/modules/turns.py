@@ -16,6 +16,7 @@ from sklearn_sprites._engine.ops.warps import affine_part
 
 TURNING = ("rotation", "similarity")  # families that hold every turn
 TURNS = 24  # between which alignment finds the way
+SHIFT = 0.25  # of half a side, likewise
 
 
 def turning(angles: Tensor, grid: Grid) -> Tensor:
@@ -28,6 +29,19 @@ def with_turns(family: Family) -> Family:
     """The family whose alignments start from all turns, the first of which is none."""
     angles = torch.arange(TURNS) * (2 * math.pi / TURNS)
     return replace(family, turns=turning(angles.to(family.basis), family.grid))
+
+
+def with_shifts(family: Family) -> Family:
+    """The family whose alignments start from all turns of a sprite that is shifted.
+
+    By a quarter of the way to its border, for what is not in the middle of an image.
+    """
+    assert family.turns is not None, "only what is turned is shifted, too"
+    ways = torch.tensor([0.0, -SHIFT, SHIFT]).to(family.basis)
+    shifts = torch.cartesian_prod(ways, ways)  # (9, 2), none first
+    every = family.turns.repeat_interleave(len(shifts), 0)
+    every[:, [2, 5]] += shifts.repeat(len(family.turns), 1)
+    return replace(family, turns=every)
 
 
 def any_angles(images: Tensor, draws: torch.Generator) -> Tensor:

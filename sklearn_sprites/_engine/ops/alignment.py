@@ -5,7 +5,7 @@ the way, with a weak pull towards the identity; where things may lie turned in a
 towards the nearest of some turns, which are tried first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,6 +52,11 @@ class Family:
         return self.basis.square() @ per_entry
 
 
+#: For parameters (m, q), what they draw (m, C, P), and its slopes in x and y
+#: (m, 2, C, P).
+Look = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
 class Poses(NamedTuple):
     """For every image and sprite: matrix (m, K, 6), energy and squared error (m, K).
 
@@ -82,10 +87,12 @@ def slopes(sprites: Tensor) -> Tensor:
     return torch.stack([sprites, dx, dy], 1)
 
 
-def warp(canvas: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
+def warp(
+    canvas: Tensor, matrices: Tensor, grid: Grid, padding: str = "border"
+) -> Tensor:
     """Read padded images (m, D, H', W') through affine maps (m, 6)."""
     flow = affine_flow(grid.points, matrices.view(-1, 2, 3))
-    return sample(canvas, flow, grid, "border")
+    return sample(canvas, flow, grid, padding)
 
 
 def _normal_equations(
@@ -115,12 +122,8 @@ def refine(
     start (m, q).
     """
     m, channels, pixels = images.shape
-    best = images.new_full((m,), torch.inf)
-    kept, now, least = start, start, best
-    damping = images.new_full((m,), 0.05)
-    scale = family.weight / (channels * pixels)
-    prior = family.prior
-    for turn in range(STEPS + 1):
+
+    def look(now: Tensor) -> tuple[Tensor, Tensor]:
         read = warp(canvas, now @ family.basis, family.grid)
         drawn, slope = read.view(m, 3, channels, pixels).split([1, 2], 1)
         drawn = drawn[:, 0]
@@ -128,6 +131,26 @@ def refine(
             color = solve_color(drawn, images, with_bias=family.freedom == 2)
             drawn = apply_color(drawn, color)
             slope = slope * (1 + color[..., 0])[:, None, :, None]
+        return drawn, slope
+
+    return descend(images, look, start, family)
+
+
+def descend(
+    images: Tensor, look: Look, start: Tensor, family: Family
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Levenberg-Marquardt from `start` (m, q) on what is drawn of images (m, C, P).
+
+    The best parameters met, their energy, and the squared error in it.
+    """
+    m, channels, pixels = images.shape
+    best = images.new_full((m,), torch.inf)
+    kept, now, least = start, start, best
+    damping = images.new_full((m,), 0.05)
+    scale = family.weight / (channels * pixels)
+    prior = family.prior
+    for turn in range(STEPS + 1):
+        drawn, slope = look(now)
         error = images - drawn
         squared = error.square().flatten(1).sum(1)
         energy = scale * squared + (prior * now.square()).sum(1)
@@ -166,14 +189,14 @@ def coarse_errors(images: Tensor, posed: Tensor, freedom: int) -> Tensor:
     return x.square().flatten(1).sum(1)[:, None] - explained.sum(-1)
 
 
-def turned(sprites: Tensor, family: Family) -> Tensor:
+def turned(sprites: Tensor, family: Family, padding: str = "border") -> Tensor:
     """Sprites (K, C, H, W) in all turns, those of the first one first."""
     if family.turns is None:
         return sprites
     n_turns = len(family.turns)
     matrices = family.turns.repeat(len(sprites), 1)
-    canvas = pad_to_canvas(sprites, "border").repeat_interleave(n_turns, 0)
-    return warp(canvas, matrices, family.grid).view(-1, *sprites.shape[1:])
+    canvas = pad_to_canvas(sprites, padding).repeat_interleave(n_turns, 0)
+    return warp(canvas, matrices, family.grid, padding).view(-1, *sprites.shape[1:])
 
 
 def poses(images: Tensor, sprites: Tensor, family: Family, count: int) -> Poses:
@@ -181,20 +204,36 @@ def poses(images: Tensor, sprites: Tensor, family: Family, count: int) -> Poses:
 
     The others are left in the turn that suits them best.
     """
-    m, k = len(images), len(sprites)
     posed = turned(sprites, family)
-    error = coarse_errors(images, posed.flatten(2), family.freedom)
-    best = error.view(m, k, -1).min(2)  # of all turns
-    labels = best.values.topk(min(count, k), 1, largest=False).indices  # (m, h)
-    which = labels * (len(posed) // k) + best.indices.gather(1, labels)
+    errors = coarse_errors(images, posed.flatten(2), family.freedom)
     steep = pad_to_canvas(slopes(posed).flatten(1, 2), "border")
-    found, energy, squared = refine(
-        images.repeat_interleave(labels.shape[1], 0),
-        steep[which.flatten()],
-        images.new_zeros(labels.numel(), len(family.basis)),
-        family,
-    )
-    moves = images.new_zeros(m, k, 6)
+
+    def exact(rows: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        start = images.new_zeros(len(rows), len(family.basis))
+        return refine(images[rows], steep[which], start, family)
+
+    return plausible(errors.view(len(images), len(sprites), -1), exact, family, count)
+
+
+def plausible(
+    errors: Tensor,
+    exact: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+    family: Family,
+    count: int,
+) -> Poses:
+    """Poses of the `count` most plausible sprites made exact, others as they are.
+
+    errors (m, K, R) of sprites in all turns. `exact` has indices of images and of
+    sprites in their turns, (h,) each, and finds parameters from there (h, q), their
+    energies and errors (h,).
+    """
+    m, k, n_turns = errors.shape
+    best = errors.min(2)  # of all turns
+    labels = best.values.topk(min(count, k), 1, largest=False).indices  # (m, h)
+    which = labels * n_turns + best.indices.gather(1, labels)
+    rows = torch.arange(m, device=errors.device).repeat_interleave(labels.shape[1])
+    found, energy, squared = exact(rows, which.flatten())
+    moves = errors.new_zeros(m, k, 6)
     index = labels[..., None].expand(-1, -1, 6)
     moves = moves.scatter(1, index, (found @ family.basis).view(index.shape))
     if family.turns is not None:

@@ -15,7 +15,8 @@ from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
 from sklearn_sprites._engine.settings import Milestones, TrainingSettings
-from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.spec import ModelSpec, opaque
+from sklearn_sprites._engine.training.apart import without_backgrounds
 from sklearn_sprites._engine.training.coarse import (
     Listener,
     is_coarse_first,
@@ -33,6 +34,14 @@ from sklearn_sprites._engine.training.searched import (
     is_searchable,
     search_rounds,
 )
+from sklearn_sprites._engine.training.searched_layers import (
+    Dressing,
+    known_of,
+    masked_epochs,
+    searched_start,
+    with_masks,
+)
+from sklearn_sprites._engine.training.searched_layers import parts as layered_parts
 from sklearn_sprites._engine.training.start import (
     Start,
     are_turned,
@@ -114,6 +123,8 @@ def _train(task: Task) -> FittedModel:
     """From a start, or from a model to go on from: search, or all stages."""
     spec, settings, warm = task.spec, task.settings, task.warm
     start = _begin(task)
+    if start.is_searched and spec.is_layered:
+        return _search_layers(task, start)
     if start.is_searched:
         return search_rounds(
             task.images,
@@ -141,6 +152,38 @@ def _train(task: Task) -> FittedModel:
     )
 
 
+def _search_layers(task: Task, start: Start) -> FittedModel:
+    """Opaque sprites in searched poses, then their masks and what lies behind."""
+    images, spec, settings = task.images, task.spec, task.settings
+    if task.warm is not None:
+        learner = _learner(from_fitted(task.warm, str(images.device)), task, [])
+        progress = Progress(settings, task.on_epoch, learner.model.spec)
+        return masked_epochs(learner, progress, settings.max_epochs, None)
+
+    def dress(found: FittedModel) -> FittedModel:
+        return with_masks(found, spec, start, images)
+
+    early, late = layered_parts(settings.max_epochs)
+    listener = Dressing(task.on_epoch, dress, settings.max_epochs)
+    seen = images
+    if start.is_apart:
+        seen = without_backgrounds(images, start.backgrounds, spec)
+    found = search_rounds(
+        seen,
+        opaque(spec),
+        replace(settings, max_epochs=early),
+        start.sprites,
+        False,
+        task.draws,
+        listener,
+    )
+    model = from_fitted(dress(found), str(images.device))
+    progress = Progress(settings, task.on_epoch, model.spec, list(found.loss_curve))
+    progress.converged, progress.stopped = found.converged, listener.was_stopped
+    known = known_of(found, seen)
+    return masked_epochs(_learner(model, task, []), progress, late, known)
+
+
 def _coarse_first(task: Task) -> FittedModel:
     """Everything but details is learned from reduced images."""
     spec, settings = task.spec, task.settings
@@ -149,10 +192,13 @@ def _coarse_first(task: Task) -> FittedModel:
     found = _train(task.reduced(early, listener))
     found = redrawn(found, (spec.height, spec.width))
     last = replace(settings, max_epochs=0 if listener.was_stopped else late)
-    if found.spec.is_searched:
+    if found.spec.is_searched and not spec.is_layered:
         return detail_rounds(found, task.images, last, task.draws, listener)
     learner = _learner(from_fitted(found, str(task.images.device)), task, [])
-    progress = Progress(last, listener, spec, losses=list(found.loss_curve))
+    progress = Progress(last, listener, found.spec, losses=list(found.loss_curve))
+    if found.spec.is_searched:
+        whole = masked_epochs(learner, progress, last.max_epochs, None)
+        return replace(whole, converged=found.converged)
     fine = run_stages(learner, detail_stages(spec), None, progress)
     return replace(fine, converged=found.converged and fine.converged)
 
@@ -202,6 +248,9 @@ def _begin(task: Task) -> Start:
     spares = spare_count(settings.reassignment, spec.n_sprites, len(images))
     trained = replace(spec, n_sprites=spec.n_sprites + spares)
     searchable, given = is_searchable(spec, settings), task.init_sprites
+    if given is None and searchable and spec.is_layered:
+        found = searched_start(images, trained, draws)
+        return found or make_start(images, trained, settings.init, draws)
     if given is None:
         start = make_start(images, trained, settings.init, draws)
         is_turned = start.lesson is not None and start.lesson.is_turned

@@ -38,11 +38,19 @@ class Learner:
     is_dated: bool = False  # an epoch is one pass, whatever its length
     mask_price: float = 0.0  # what a pixel of an opaque sprite costs, as squared error
     steps: int = 0
+    poses: dict[str, Tensor] = field(default_factory=dict)  # (n, K, p), if searched
 
     @property
     def n_used(self) -> int:
         """How many sprites are in use."""
         return self.model.spec.n_sprites - len(self.spare)
+
+    def describe(self, index: Tensor, active: frozenset[str]) -> Description:
+        """What is known of the images at `index`: found before, or to be predicted."""
+        if not self.poses:
+            return self.model.describe(self.images[index], active)
+        found = {name: value[index] for name, value in self.poses.items()}
+        return self.model.look_behind(found, {}, len(index))
 
 
 def make_optimizer(
@@ -132,7 +140,7 @@ def step(learner: Learner, index: Tensor, active: frozenset[str]) -> Tensor:
     """One gradient step on the images at `index`; the loss, still on the device."""
     images = learner.images[index]
     model = learner.model
-    description = model.describe(images, active)
+    description = learner.describe(index, active)
     noise = mask_noise(learner)
     sprites, behind = choose(learner, index, images, description, active, noise)
     rows = torch.arange(len(index), device=images.device)
@@ -178,7 +186,7 @@ def survey(
     for rows in everyone.split(CHUNK):
         images = learner.images[rows]
         candidates = ledger.most_likely(rows, width)
-        description = model.describe(images, active)
+        description = learner.describe(rows, active)
         errors = candidate_errors(model, images, candidates, description, active)
         errors = errors.amin(2) * learner.weights[rows, None]
         found.append(ledger.record(rows, candidates, errors))

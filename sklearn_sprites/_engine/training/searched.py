@@ -50,16 +50,18 @@ def is_searchable(spec: ModelSpec, settings: TrainingSettings) -> bool:
     Who chooses a network, stages or the papers' rules wants these.
     """
     warps = [name for name in spec.transformations if name in WARPS]
+    behind = set(spec.background_transformations)
+    starts = ("align",) if spec.is_layered else ("align", "array")
     wants_network = (
         spec.encoder != "small"
-        or settings.init not in ("align", "array")
+        or settings.init not in starts
         or not isinstance(settings.curriculum, str)
         or isinstance(settings.reassignment, ClonePerturb)
     )
     tells_more = (
-        spec.is_layered
+        behind - ALL_COLORS
         or "morphological" in spec.transformations
-        or (spec.color == "predict" and ALL_COLORS & set(spec.transformations))
+        or (spec.color == "predict" and ALL_COLORS & {*spec.transformations, *behind})
     )
     is_turn = len(warps) == 1 and warps[0] in TURNING
     return is_turn and not (wants_network or tells_more)
@@ -215,7 +217,7 @@ def solve_sprites(state: Rounds, rows: Tensor) -> float:
     """Solve sprites under the poses of the images at `rows`; the loss before."""
     some, weights, search = state.images[rows], state.weights[rows], state.search
     found = alignment.joined(
-        search.align(part, state.sprites, HYPOTHESES)
+        search.align(part, state.sprites, count=HYPOTHESES)
         for part in some.split(alignment.at_once(some))
     )
     labels = found.errors.argmin(1)
@@ -239,7 +241,7 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
     count = len(state.sprites)
     some = state.images[:: -(-len(state.images) // rule.n_images)]
     found = alignment.joined(
-        state.search.align(part, state.sprites, count)
+        state.search.align(part, state.sprites, count=count)
         for part in some.split(alignment.at_once(some))
     )
     gone = least_missed(found.errors, count - n_gone)
@@ -254,7 +256,7 @@ def mean_loss(state: Rounds) -> float:
     size = alignment.at_once(state.images)
     parts = zip(state.images.split(size), state.weights.split(size), strict=True)
     for images, weights in parts:
-        found = search.align(images, state.sprites, HYPOTHESES)
+        found = search.align(images, state.sprites, count=HYPOTHESES)
         rows = torch.arange(len(images), device=images.device)
         labels = found.errors.argmin(1)
         description = Description({search.name: search.told(found)}, {}, None)

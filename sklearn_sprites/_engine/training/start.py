@@ -53,7 +53,8 @@ class Start(NamedTuple):
     """Sprites (K, D, H, W), backgrounds (M, C, H, W), and a lesson, if any.
 
     ``is_centered``: the model is to look at images with their content in the middle;
-    ``is_searched``: poses are searched, no network learns them. Where sprites were
+    ``is_searched``: poses are searched, no network learns them; ``is_apart``: sprites
+    are what images show less their backgrounds. Where sprites were
     given, or are those of a fit to go on from, there is no lesson; ``has_copies`` says
     that spare sprites are copies.
     """
@@ -63,6 +64,7 @@ class Start(NamedTuple):
     lesson: Lesson | None
     is_centered: bool = False
     is_searched: bool = False
+    is_apart: bool = False
     has_copies: bool = False
 
 
@@ -173,6 +175,31 @@ def aligned_start(
     params = {name: to_parameters(name, found.matrices, family)}
     lesson = Lesson(found.labels, params, family.turns is not None)
     return sprites, lesson, is_centered
+
+
+@torch.no_grad()
+def turned_start(images: Tensor, spec: ModelSpec, draws: torch.Generator) -> Tensor:
+    """Opaque sprites of things in any turn, as of :func:`aligned_start`."""
+    name = rigid_name(spec)
+    assert name in TURNING, "nothing is turned"
+    freely = with_turns(first_family(images, spec, name))
+    _, sprites = first_turns(images, spec, freely, draws)
+    _, sprites = run_rounds(images, sprites, freely, draws, ROUNDS - TRIAL_ROUNDS)
+    return sprites
+
+
+@torch.no_grad()
+def left_in_turns(images: Tensor, sprites: Tensor, spec: ModelSpec) -> float:
+    """Mean squared error of images under opaque sprites in any turn."""
+    name = rigid_name(spec)
+    assert name in TURNING, "nothing is turned"
+    freely = with_turns(first_family(images, spec, name))
+    some = images[:: -(-len(images) // IMAGES_PER_ROUND)]
+    found = alignment.joined(
+        alignment.poses(part.flatten(2), sprites, freely, alignment.HYPOTHESES)
+        for part in some.split(alignment.at_once(some))
+    )
+    return float(found.errors.amin(1).mean())
 
 
 def are_turned(
