@@ -135,12 +135,15 @@ def test_clustering_of_images_that_are_reduced_first():
     assert model.sprites_.shape[1:3] == (64, 64)
 
 
-def test_clustering_of_things_whose_turns_are_searched():
-    with pretended(), mock.patch.object(start, "UPRIGHT", 1):
+@pytest.mark.parametrize("n_backgrounds", [0, 2])
+def test_clustering_of_things_whose_turns_are_searched(n_backgrounds):
+    with steps_watched(loop, "step"), mock.patch.object(start, "UPRIGHT", 1):
         for side in (8, 64):
             X = small_images(12, side, 1)
             names = {"transformations": ("color", "similarity"), "device": "cuda"}
-            model = SpriteClustering(**TWO, **names).fit(X)
+            behind = {"background_transformations": ("color",)}
+            model = SpriteClustering(**TWO, **names, **behind)
+            model.set_params(n_backgrounds=n_backgrounds, max_epochs=2).fit(X)
             assert model._spec["is_searched"]
             np.testing.assert_array_equal(model.predict(X), model.labels_)
 
