@@ -21,9 +21,11 @@ SETS = (
     "scattered",
     "parts",
     "badges",
+    "belt",
 )
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
 PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, brackets
+ON_BELT = (0.4, 0.2, 0.2, 0.1, 0.1)  # and of these on a belt
 
 
 def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
@@ -35,6 +37,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         return machine_parts(1000, seed)
     if name == "badges":
         return badges(1000, seed)
+    if name == "belt":
+        return on_a_belt(600, seed)
     with np.load(folder / FILES.get(name, FILES["mnist"])) as archive:
         images, labels = archive["images"], archive["labels"].astype(int)
     if name == "color":
@@ -111,6 +115,26 @@ def machine_parts(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, ND
         image *= rng.uniform(0.85, 1.15)
     noise = rng.normal(0, 6, images.shape)
     return np.clip(150 * images + noise, 0, 255).astype(np.uint8), kinds
+
+
+def on_a_belt(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
+    """Such parts in any turn on the same rough belt, in light that varies; kinds."""
+    rng, rough = np.random.default_rng(seed), np.random.default_rng(0)
+    kinds = rng.choice(len(PARTS), n_images, p=ON_BELT)
+    line = (np.arange(4 * side) + 0.5) / (2 * side) - 1
+    belt = ndimage.gaussian_filter(rough.normal(size=(side, side)), 1.5)
+    belt = 0.4 + 0.1 * belt / belt.std()
+    images = np.empty((n_images, side, side))
+    for image, kind in zip(images, kinds, strict=True):
+        right, down = (line - shift for shift in rng.normal(0, 0.1, 2))
+        turn = np.exp(1j * rng.uniform(0, 2 * np.pi))
+        drawn = _part(kind, turn * (right + 1j * down[:, None]))
+        drawn = drawn.reshape(side, 4, side, 4).mean((1, 3))
+        alpha = np.clip(drawn / 0.75, 0, 1)
+        image[:] = (1 - alpha) * belt + alpha * drawn
+        image *= rng.uniform(0.85, 1.15)
+    noise = rng.normal(0, 5, images.shape)
+    return np.clip(220 * images + noise, 0, 255).astype(np.uint8), kinds
 
 
 def badges(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
