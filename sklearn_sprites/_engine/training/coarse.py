@@ -49,17 +49,15 @@ def redrawn(fitted: FittedModel, size: tuple[int, int]) -> FittedModel:
 
 
 class Listener:
-    """Passes epochs on as parts of one training whose models have the full size."""
+    """Passes epochs on as parts of one training, and models as they are as a whole."""
 
     def __init__(
         self,
         on_epoch: Callable[[EpochInfo], bool] | None,
-        spec: ModelSpec,
+        whole: Callable[[FittedModel], FittedModel],
         max_epochs: int,
     ) -> None:
-        self.on_epoch = on_epoch
-        self.size = spec.height, spec.width
-        self.max_epochs = max_epochs
+        self.on_epoch, self.whole, self.max_epochs = on_epoch, whole, max_epochs
         self.was_stopped = False
 
     def __call__(self, info: EpochInfo) -> bool:
@@ -69,7 +67,7 @@ class Listener:
         told = replace(
             info,
             max_epochs=self.max_epochs,
-            fitted=lambda: redrawn(info.fitted(), self.size),
+            fitted=lambda: self.whole(info.fitted()),
         )
         self.was_stopped |= bool(self.on_epoch(told))
         return self.was_stopped

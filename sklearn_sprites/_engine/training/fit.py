@@ -35,7 +35,6 @@ from sklearn_sprites._engine.training.searched import (
     search_rounds,
 )
 from sklearn_sprites._engine.training.searched_layers import (
-    Dressing,
     known_of,
     masked_epochs,
     searched_start,
@@ -164,7 +163,7 @@ def _search_layers(task: Task, start: Start) -> FittedModel:
         return with_masks(found, spec, start, images)
 
     early, late = layered_parts(settings.max_epochs)
-    listener = Dressing(task.on_epoch, dress, settings.max_epochs)
+    listener = Listener(task.on_epoch, dress, settings.max_epochs)
     seen = images
     if start.is_apart:
         seen = without_backgrounds(images, start.backgrounds, spec)
@@ -188,9 +187,12 @@ def _coarse_first(task: Task) -> FittedModel:
     """Everything but details is learned from reduced images."""
     spec, settings = task.spec, task.settings
     early, late = parts(settings.max_epochs)
-    listener = Listener(task.on_epoch, spec, settings.max_epochs)
-    found = _train(task.reduced(early, listener))
-    found = redrawn(found, (spec.height, spec.width))
+
+    def drawn(found: FittedModel) -> FittedModel:
+        return redrawn(found, (spec.height, spec.width))
+
+    listener = Listener(task.on_epoch, drawn, settings.max_epochs)
+    found = drawn(_train(task.reduced(early, listener)))
     last = replace(settings, max_epochs=0 if listener.was_stopped else late)
     if found.spec.is_searched and not spec.is_layered:
         return detail_rounds(found, task.images, last, task.draws, listener)

@@ -5,7 +5,6 @@ show less their usual background. Masks and backgrounds are learned by gradient 
 these poses, which are found again between epochs, now with masks.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from sklearn_sprites._engine.models.clustering import (
 )
 from sklearn_sprites._engine.modules.families import error_weight
 from sklearn_sprites._engine.ops import alignment
-from sklearn_sprites._engine.records import EpochInfo, FittedModel
+from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.apart import usual, without_backgrounds
 from sklearn_sprites._engine.training.ledger import RETIRED
@@ -79,31 +78,6 @@ def with_masks(
     model = build_model(spec, sprites, backgrounds, torch.Generator())
     searcher(model).weight.copy_(error_weight(images))
     return replace(found, spec=spec, arrays=to_arrays(model))
-
-
-class Dressing:
-    """Tells of rounds with opaque sprites as of models with masks."""
-
-    def __init__(
-        self,
-        on_epoch: Callable[[EpochInfo], bool] | None,
-        dress: Callable[[FittedModel], FittedModel],
-        max_epochs: int,
-    ) -> None:
-        self.on_epoch, self.dress, self.max_epochs = on_epoch, dress, max_epochs
-        self.was_stopped = False
-
-    def __call__(self, info: EpochInfo) -> bool:
-        """Tell about a round; the listener behind may ask to stop."""
-        if self.on_epoch is None:
-            return False
-        told = replace(
-            info,
-            max_epochs=self.max_epochs,
-            fitted=lambda: self.dress(info.fitted()),
-        )
-        self.was_stopped |= bool(self.on_epoch(told))
-        return self.was_stopped
 
 
 class Known(NamedTuple):
