@@ -138,7 +138,7 @@ def masked_epochs(
 
 
 def look(learner: Learner, active: frozenset[str], labels: Tensor | None) -> Tensor:
-    """Errors (n,) under the best sprites, or under those that images are to keep."""
+    """Errors (n,) under the best sprites; images then keep `labels` (n,), if any."""
     ledger = learner.ledger
     ledger.seen.zero_()
     errors = survey(learner, active).amin(1)
