@@ -96,10 +96,10 @@ class SpriteClustering(
         How a sprite may be transformed, in the order of application; colors act last,
         wherever their name stands. The names are in the table below. ``"auto"`` goes by
         the size and the channels of the images, and is ``("color", "similarity")``
-        where at least 100 images show things in all turns; color is left out where at
-        least 50 images of several channels are explained nearly as well without it, by
-        opaque sprites or by such in all turns. ``()`` is none. Images with a side below
-        4 pixels are never transformed.
+        where at least 100 images show things in all turns; color is left out, or
+        replaced by ``"light"``, where at least 50 images of several channels are
+        explained nearly as well so, by opaque sprites or by such in all turns. ``()``
+        is none. Images with a side below 4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
         turns, and else what it is for sprites.
@@ -248,6 +248,7 @@ class SpriteClustering(
     "identity"            0    none
     "color"               2 C  per channel, gain - 1 and bias
     "linear_color"        C    gain - 1 per channel
+    "light"               2    gain - 1 and bias, the same for all channels
     "translation"         2    shift (tx, ty)
     "position"            3    s, tx, ty: scale exp(s) and shift
     "rotation"            1    angle in radians, rigid in pixels

@@ -28,6 +28,7 @@ from sklearn_sprites._validation import Scaling, Shape
 Names = str | Sequence[str]
 IN_TURNS = ("color", "similarity")  # for things that lie in any turn,
 COLOR_ALONE = ("color",)  # and for what lies behind these
+FEWER_COLORS = ((), ("light",))  # that are solved where colors recur
 SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says otherwise
 
 
@@ -60,12 +61,12 @@ def as_seen(
 ) -> ModelSpec:
     """What ``"auto"`` stands for: similarities, if images show things in all turns.
 
-    And no colors, if they recur: then they may be what tells kinds apart. Unless
-    `is_open`, the transformations of sprites are given, and those of backgrounds alone
-    are not.
+    And no colors, or a light, if they recur but for this: then they may be what tells
+    kinds apart. Unless `is_open`, the transformations of sprites are given, and those
+    of backgrounds alone are not.
     """
     from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
-    from sklearn_sprites._engine.training.recurring_colors import do_colors_recur
+    from sklearn_sprites._engine.training.recurring_colors import colors_that_change
     from sklearn_sprites._engine.training.searched import is_searchable
 
     turned = in_turns(spec, is_open)
@@ -77,7 +78,8 @@ def as_seen(
     can_keep = is_open and isinstance(settings.curriculum, str)
     if not (can_keep and spec.color == "solve"):
         return spec
-    return without_color(spec) if do_colors_recur(batch, opaque(spec)) else spec
+    colors = colors_that_change(batch, opaque(spec))
+    return spec if colors is None else in_colors(spec, colors)
 
 
 def in_turns(spec: ModelSpec, is_open: bool) -> ModelSpec:
@@ -91,16 +93,17 @@ def as_taken(spec: ModelSpec, taken: ModelSpec, is_open: bool) -> ModelSpec:
     """What ``"auto"`` stands for where a fit goes on that took it so."""
     wanted = taken.transformations, taken.background_transformations
     for seen in (spec, in_turns(spec, is_open)):
-        for kept in (seen, without_color(seen))[: 2 if is_open else 1]:
+        other = [in_colors(seen, names) for names in FEWER_COLORS if is_open]
+        for kept in (seen, *other):
             if (kept.transformations, kept.background_transformations) == wanted:
                 return kept
     return spec
 
 
-def without_color(spec: ModelSpec) -> ModelSpec:
-    """The description of a model whose sprites keep their colors."""
-    kept = tuple(name for name in spec.transformations if name not in COLORS)
-    return replace(spec, transformations=kept)
+def in_colors(spec: ModelSpec, names: tuple[str, ...]) -> ModelSpec:
+    """The description of a model whose sprites change their colors like this."""
+    warps = tuple(name for name in spec.transformations if name not in COLORS)
+    return replace(spec, transformations=(*names, *warps))
 
 
 def stages_of(curriculum: Any, spec: ModelSpec) -> Any:

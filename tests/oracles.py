@@ -182,34 +182,42 @@ def ridge(columns, target, weights, prior, strength):
 
 
 def solve_layers(appearances, shares, freedoms, target, strength):
-    """Gains and biases of all layers, one image and channel at a time."""
+    """Gains and biases of all layers: one image after the other, all channels at once.
+
+    Every color that is solved, of one channel or (freedom 3) of all of them, is a
+    column over the pixels of all channels.
+    """
     m, channels, pixels = target.shape
     out = [torch.zeros(m, channels, 2, dtype=target.dtype) for _ in freedoms]
     number = target.new_tensor
     for i in range(m):
-        for c in range(channels):
-            columns, prior, rest = [], [], target[i, c]
-            for look, share, freedom in zip(appearances, shares, freedoms, strict=True):
-                if freedom == 0:
-                    rest = rest - share[i, 0] * look[i, c]
-                if freedom >= 1:
-                    columns.append(share[i, 0] * look[i, c])
-                    prior.append(number(1.0))
-                if freedom == 2:
-                    columns.append(share[i, 0])
-                    prior.append(number(0.0))
-            found = ridge(
-                torch.stack(columns, 1),
-                rest,
-                target.new_full((pixels,), 1 / pixels),
-                prior,
-                [number(strength)] * len(prior),
-            )
-            used = 0
-            for layer, freedom in enumerate(freedoms):
-                for which in range(freedom):
-                    out[layer][i, c, which] = found[used] - (1 if which == 0 else 0)
-                    used += 1
+        columns, prior, pulls, whose, rest = [], [], [], [], target[i].clone()
+        for layer, freedom in enumerate(freedoms):
+            shown = shares[layer][i].expand(channels, -1)
+            terms = (shown * appearances[layer][i], shown)  # of a gain, of a bias
+            for which, seen in enumerate(terms):
+                if freedom <= which:
+                    rest = rest - (seen if which == 0 else 0)
+                    continue
+                for group in (
+                    [range(channels)] if freedom == 3 else zip(range(channels))
+                ):
+                    group = list(group)
+                    column = torch.zeros_like(seen)
+                    column[group] = seen[group]
+                    columns.append(column.flatten())
+                    prior.append(number(1.0 - which))
+                    pulls.append(number(strength * len(group)))
+                    whose.append((layer, group, which))
+        found = ridge(
+            torch.stack(columns, 1),
+            rest.flatten(),
+            target.new_full((channels * pixels,), 1 / pixels),
+            prior,
+            pulls,
+        )
+        for value, (layer, group, which) in zip(found, whose, strict=True):
+            out[layer][i, group, which] = value - (1.0 - which)
     return out
 
 

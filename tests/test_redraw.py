@@ -49,13 +49,13 @@ def redraw(model, i, scale):
     sprite = place(
         model.sprites_[model.labels_[i]], model.transformations, params, mode
     )
-    front = recolored(sprite[..., :channels], params.get("color"), scale)
+    front = recolored(sprite[..., :channels], color_among(params), scale)
     if not layered:
         return front
     behind = {n.removeprefix("background_"): p for n, p in params.items() if "_" in n}
     back = model.backgrounds_[params["background"][0]]
     back = place(back, model.background_transformations, behind, "nearest")
-    back = recolored(back, behind.get("color"), scale)
+    back = recolored(back, color_among(behind), scale)
     alpha = sprite[..., channels:]
     return alpha * front + (1 - alpha) * back
 
@@ -63,10 +63,14 @@ def redraw(model, i, scale):
 def place(image, names, params, mode):
     """An image after its warps."""
     for name in names:
-        if name != "color":
+        if name not in ("color", "light"):
             aspect = image.shape[1] / image.shape[0]
             image = warped(image, matrix_of(name, params[name], aspect), mode)
     return image
+
+
+def color_among(params):
+    return params.get("color", params.get("light"))
 
 
 def recolored(image, params, scale):
@@ -86,6 +90,7 @@ def recolored(image, params, scale):
         ("rotation",),
         ("similarity",),
         ("color", "affine"),
+        ("light", "affine"),
     ],
 )
 def test_an_image_is_redrawn_from_its_parameters(transformations, n_backgrounds):
@@ -122,7 +127,7 @@ def test_colors_act_last_wherever_their_name_stands(color):
 
 
 @pytest.mark.parametrize(
-    "names", [("color", "linear_color"), ("affine", "rotation", "affine")]
+    "names", [("color", "linear_color"), ("light", "color"), ("affine",) * 2]
 )
 def test_names_that_stand_in_each_others_way_are_refused(names):
     X, _ = make_pictures()

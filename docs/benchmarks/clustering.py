@@ -24,6 +24,7 @@ OPTIONS = {
     "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
     "parts": {"n_clusters": 5},
     "badges": {"n_clusters": 8},
+    "lit": {"n_clusters": 8},
     "belt": {"n_clusters": 5, "n_backgrounds": 1},
 }
 TARGETS = {

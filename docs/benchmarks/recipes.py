@@ -21,6 +21,7 @@ SETS = (
     "scattered",
     "parts",
     "badges",
+    "lit",
     "belt",
 )
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
@@ -37,6 +38,9 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         return machine_parts(1000, seed)
     if name == "badges":
         return badges(1000, seed)
+    if name == "lit":
+        images, labels = badges(1000, seed)
+        return in_any_light(images, seed), labels
     if name == "belt":
         return on_a_belt(600, seed)
     with np.load(folder / FILES.get(name, FILES["mnist"])) as archive:
@@ -151,6 +155,12 @@ def badges(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
         image[:] = 255 + alpha[..., None] * (np.array(color) - 255)
     images += rng.normal(0, 4, images.shape)
     return np.clip(images, 0, 255).astype(np.uint8), kinds
+
+
+def in_any_light(images: NDArray, seed: int) -> NDArray:
+    """Images at 40 to 100 % of their brightness, all channels alike."""
+    light = np.random.default_rng([seed, 1]).uniform(0.4, 1, (len(images), 1, 1, 1))
+    return np.round(images * light).astype(np.uint8)
 
 
 def _is_within(outline: int, z: NDArray) -> NDArray:

@@ -147,7 +147,7 @@ class Predictor:
         return found
 
     def _colors(self, drawn: Drawn) -> dict[str, Tensor]:
-        """Colors in use, solved or predicted, as (B, 2 C) or (B, C)."""
+        """Colors in use, solved or predicted, as (B, 2 C), (B, C) or (B, 2)."""
         found = {}
         spec = self.spec
         for whose, names, color in (
@@ -156,8 +156,11 @@ class Predictor:
         ):
             name = color_of(names)
             if name is not None:
-                kept = color.flatten(1) if name == "color" else color[..., 0]
-                found[f"{whose}.{name}"] = kept
+                found[f"{whose}.{name}"] = {
+                    "color": color.flatten(1),
+                    "linear_color": color[..., 0],
+                    "light": color[:, 0],
+                }[name]
         return found
 
     def _exact_errors(self, images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-COLORS = ("color", "linear_color")
+COLORS = ("color", "linear_color", "light")
 RIGID = ("translation", "position", "rotation", "similarity", "affine", "projective")
 WARPS = (*RIGID, "thin_plate_spline")
 TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "morphological")
@@ -117,6 +117,7 @@ def parameter_count(name: str, channels: int) -> int:
         "identity": 0,
         "color": 2 * channels,
         "linear_color": channels,
+        "light": 2,
         "translation": 2,
         "position": 3,
         "rotation": 1,

@@ -20,7 +20,7 @@ from sklearn_sprites._engine.ops.alignment import (
     update_sprites,
     warp,
 )
-from sklearn_sprites._engine.ops.color import apply_color, solve_color
+from sklearn_sprites._engine.ops.color import Freedom, apply_color, solve_color
 from sklearn_sprites._engine.ops.sampling import make_grid, pad_to_canvas
 from sklearn_sprites._engine.ops.warps import affine_part
 from sklearn_sprites._engine.spec import RIGID, ModelSpec, parameter_count
@@ -105,7 +105,7 @@ def test_refine_finds_the_warp_that_drew_the_images(name, freedom):
     assert (missed < 0.25 * away).all()  # the pull towards the identity remains
     drawn = warp(canvas, found @ family.basis, GRID).flatten(2)
     if freedom:
-        drawn = apply_color(drawn, solve_color(drawn, images, with_bias=freedom == 2))
+        drawn = apply_color(drawn, solve_color(drawn, images, freedom=freedom))
     error = (images - drawn).square().flatten(1).mean(1)
     expected = family.weight * error + (family.prior * found.square()).sum(1)
     torch.testing.assert_close(energy, expected, rtol=1e-3, atol=1e-5)
@@ -160,7 +160,9 @@ def test_images_are_assigned_to_the_sprites_that_drew_them(freedom):
     drawn = warp(pad_to_canvas(sprites, "border")[found.labels], found.matrices, GRID)
     flat = drawn.flatten(2)
     if freedom:
-        flat = apply_color(flat, solve_color(flat, images.flatten(2), with_bias=True))
+        flat = apply_color(
+            flat, solve_color(flat, images.flatten(2), freedom=Freedom.FULL)
+        )
     error = (flat - images.flatten(2)).square().mean()
     assert error < 0.1 * (images - images.mean(0)).square().mean()
 
@@ -186,7 +188,7 @@ def test_updated_sprites_lower_the_error_down_to_the_least_squares_solution(free
         drawn = warp(pad_to_canvas(guess, "border")[labels], matrices, GRID).flatten(2)
         flat = images.flatten(2)
         if freedom:
-            drawn = apply_color(drawn, solve_color(drawn, flat, with_bias=True))
+            drawn = apply_color(drawn, solve_color(drawn, flat, freedom=Freedom.FULL))
         return float((drawn - flat).square().mean())
 
     guess = sprites.mean(0, keepdim=True).repeat(2, 1, 1, 1)

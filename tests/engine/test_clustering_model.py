@@ -13,26 +13,30 @@ from sklearn_sprites._engine.models.candidates import (
 )
 from sklearn_sprites._engine.ops.color import RIDGE
 from sklearn_sprites._engine.records import FittedModel
-from sklearn_sprites._engine.spec import SPLINE_GRID, ModelSpec
+from sklearn_sprites._engine.spec import COLORS, SPLINE_GRID, ModelSpec
 from tests import oracles
 from tests.strategies import Draws, every_name, random_model
 
 OPAQUE = ModelSpec(3, 0, 1, 6, 5, ("affine", "thin_plate_spline"))
 COLORED = ModelSpec(3, 0, 2, 5, 5, ("color", "affine"))
 GAINED = ModelSpec(2, 0, 2, 5, 5, ("linear_color",), color="solve")
+LIT = ModelSpec(3, 0, 3, 5, 5, ("light", "affine"))
 PREDICTED = ModelSpec(3, 0, 2, 5, 5, ("color", "projective"), color="predict")
 LAYERED = ModelSpec(3, 2, 2, 6, 5, ("color", "similarity"), ("linear_color", "affine"))
 FIXED = ModelSpec(1, 1, 1, 5, 6, ("translation",), ("identity",))
+LIT_LAYERED = ModelSpec(2, 1, 3, 5, 6, ("light", "translation"), ("color",))
 LAYERED_PREDICTED = ModelSpec(
-    2, 2, 3, 5, 5, ("color", "position"), ("color",), color="predict"
+    2, 2, 3, 5, 5, ("color", "position"), ("light",), color="predict"
 )
 BENT = ModelSpec(3, 1, 2, 6, 5, ("morphological", "affine"), ("identity",))
 SPECS = {
     "opaque": OPAQUE,
     "colored": COLORED,
     "gained": GAINED,
+    "lit": LIT,
     "predicted": PREDICTED,
     "layered": LAYERED,
+    "lit layered": LIT_LAYERED,
     "one of each": FIXED,
     "layered predicted": LAYERED_PREDICTED,
 }
@@ -71,7 +75,7 @@ class SlowTwin:
 
     def warp(self, image, names, params, padding):
         height, width = image.shape[-2:]
-        steps = [name for name in names if "color" not in name]
+        steps = [name for name in names if name not in COLORS]
         points = [
             torch.stack(
                 oracles.sequence_point(
@@ -91,13 +95,15 @@ class SlowTwin:
     def color(self, names, params):
         """Predicted colors (C, 2), and how much of them is solved instead."""
         found = torch.zeros(self.spec.channels, 2, dtype=torch.float64)
-        name = next((name for name in names if "color" in name), None)
+        name = next((name for name in names if name in COLORS), None)
         if name is not None and self.spec.color == "solve":
-            return found, {"color": 2, "linear_color": 1}[name]
+            return found, {"color": 2, "linear_color": 1, "light": 3}[name]
         if name == "color":
             found = params[name].view(-1, 2)
         elif name == "linear_color":
             found[:, 0] = params[name]
+        elif name == "light":
+            found = params[name].expand(len(found), -1)
         return found, 0
 
     def draw(self, b, k, m):
@@ -139,18 +145,19 @@ class SlowTwin:
             )
             return [one[0] for one in solved]
         out = torch.zeros_like(colors[0])
-        n = target.shape[-1]
-        for c, look in enumerate(looks[0]):
-            columns = torch.stack([look, torch.ones_like(look)][: freedoms[0]], 1)
+        every, n_free = list(range(len(out))), min(freedoms[0], 2)
+        for group in [every] if freedoms[0] == 3 else [[c] for c in every]:
+            look = looks[0][group].flatten()
+            columns = torch.stack([look, torch.ones_like(look)][:n_free], 1)
             found = oracles.ridge(
                 columns,
-                target[0, c],
-                look.new_full((n,), 1 / n),
-                [look.new_tensor(v) for v in (1.0, 0.0)][: freedoms[0]],
-                [look.new_tensor(v) for v in (RIDGE, 0.0)][: freedoms[0]],
+                target[0, group].flatten(),
+                look.new_full((len(look),), 1 / len(look)),
+                [look.new_tensor(v) for v in (1.0, 0.0)][:n_free],
+                [look.new_tensor(v) for v in (RIDGE, 0.0)][:n_free],
             )
-            out[c, : freedoms[0]] = found
-            out[c, 0] -= 1
+            out[group, :n_free] = found
+            out[group, 0] -= 1
         return [out]
 
 
@@ -285,7 +292,7 @@ def test_every_parameter_that_draws_gets_a_gradient(spec):
         for name, parameter in model.named_parameters()
         if parameter.numel() and (parameter.grad is None or not parameter.grad.any())
     }
-    predicts = spec.color == "predict" or len(active - {"color", "linear_color"}) > 0
+    predicts = spec.color == "predict" or len(active - set(COLORS)) > 0
     assert {n.partition(".")[0] for n in silent} <= (set() if predicts else {"encoder"})
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from sklearn_sprites._engine.ops.color import (
     RIDGE,
+    Freedom,
     apply_color,
     layered_errors,
     solve_color,
@@ -37,7 +38,9 @@ def test_solved_color_minimizes_the_error_plus_the_pull(make, m, c, p, weighted)
     drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
     weight = make.uniform(m, 1, p) + 0.1 if weighted else torch.ones(m, 1, p).double()
     weight = weight / weight.sum(-1, keepdim=True)
-    found = solve_color(drawn, target, weight if weighted else None, with_bias=True)
+    found = solve_color(
+        drawn, target, weight if weighted else None, freedom=Freedom.FULL
+    )
 
     def objective(params):
         error = (apply_color(drawn, params) - target).square()
@@ -52,7 +55,7 @@ def test_solved_color_minimizes_the_error_plus_the_pull(make, m, c, p, weighted)
 @given(draws, batches, channels, st.integers(1, 30))
 def test_solved_gain_minimizes_the_error_plus_the_pull(make, m, c, p):
     drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
-    found = solve_color(drawn, target, with_bias=False)
+    found = solve_color(drawn, target, freedom=Freedom.GAIN)
     assert (found[..., 1] == 0).all()
     for i in range(m):
         for j in range(c):
@@ -71,21 +74,57 @@ def test_solved_gain_minimizes_the_error_plus_the_pull(make, m, c, p):
 def test_a_recolored_image_is_recovered(make, m, c):
     drawn = 20 * make.uniform(m, c, 50)  # strong contrast: the pull does not count
     params = make.normal(m, c, 2, scale=0.5)
-    found = solve_color(drawn, apply_color(drawn, params), with_bias=True)
+    found = solve_color(drawn, apply_color(drawn, params), freedom=Freedom.FULL)
     torch.testing.assert_close(found, params, rtol=0, atol=1e-3)
+
+
+@attack
+@given(draws, batches, channels, st.integers(2, 30), st.booleans())
+def test_light_is_the_same_in_all_channels_and_the_best_such(make, m, c, p, weighted):
+    drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
+    weight = make.uniform(m, 1, p) + 0.1 if weighted else torch.ones(m, 1, p).double()
+    weight = weight / weight.sum(-1, keepdim=True)
+    found = solve_color(
+        drawn, target, weight if weighted else None, freedom=Freedom.LIGHT
+    )
+    assert torch.equal(found, found[:, :1].expand(m, c, 2))
+
+    def objective(light):
+        error = (apply_color(drawn, light.expand(m, c, 2)) - target).square()
+        return (error * weight).sum() / c + RIDGE * light[..., 0].square().sum()
+
+    light = found[:, :1].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(objective(light), light)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-9)
+
+
+def test_light_of_a_gray_image_is_its_color():
+    generator = torch.Generator().manual_seed(8)
+    drawn, target = torch.rand(2, 4, 1, 30, generator=generator)
+    light, color = (
+        solve_color(drawn, target, freedom=f) for f in (Freedom.LIGHT, Freedom.FULL)
+    )
+    assert torch.equal(light, color)
+    shares = [torch.rand(4, 1, 30, generator=generator) for _ in range(2)]
+    colors = (
+        solve_layers([drawn, target], shares, [f, Freedom.FULL], target.flip(2))
+        for f in (Freedom.LIGHT, Freedom.FULL)
+    )
+    for one, other in zip(*colors, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_a_constant_image_keeps_its_gain_and_takes_the_target_mean():
     drawn = torch.full((1, 1, 9), 0.5)
     target = torch.linspace(0, 1, 9).view(1, 1, 9)
-    found = solve_color(drawn, target, with_bias=True)
+    found = solve_color(drawn, target, freedom=Freedom.FULL)
     torch.testing.assert_close(found, torch.tensor([[[0.0, 0.0]]]), rtol=0, atol=1e-6)
-    brighter = solve_color(drawn, target + 0.25, with_bias=True)
+    brighter = solve_color(drawn, target + 0.25, freedom=Freedom.FULL)
     expected = torch.tensor([[[0.0, 0.25]]])
     torch.testing.assert_close(brighter, expected, rtol=0, atol=1e-6)
 
 
-freedoms = st.lists(st.integers(0, 2), min_size=1, max_size=3).filter(any)
+freedoms = st.lists(st.sampled_from(Freedom), min_size=1, max_size=3).filter(any)
 
 
 @attack
@@ -100,15 +139,15 @@ def test_solved_layers_equal_the_slow_twin(make, m, c, p, free):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("freedom", [1, 2])
+@pytest.mark.parametrize("freedom", [Freedom.GAIN, Freedom.FULL, Freedom.LIGHT])
 def test_one_visible_layer_is_solved_like_one_image(freedom):
     generator = torch.Generator().manual_seed(5)
     drawn, target = torch.rand(2, 3, 2, 40, generator=generator, dtype=torch.float64)
     whole = torch.ones(3, 1, 40, dtype=torch.float64)
     (layered,) = solve_layers([drawn], [whole], [freedom], target)
-    alone = solve_color(drawn, target, with_bias=freedom == 2)
+    alone = solve_color(drawn, target, freedom=freedom)
     # A layer's bias is pulled to zero as well, an image's is not.
-    tolerance = 1e-12 if freedom == 1 else 2e-2
+    tolerance = 1e-12 if freedom == Freedom.GAIN else 2e-2
     torch.testing.assert_close(layered, alone, rtol=0, atol=tolerance)
 
 
@@ -130,7 +169,7 @@ def test_gradients_of_solved_colors_agree_with_finite_differences():
     inputs = [value.requires_grad_() for value in (drawn, target)]
 
     def solve(drawn, target):
-        return solve_color(drawn, target, with_bias=True)
+        return solve_color(drawn, target, freedom=Freedom.FULL)
 
     assert torch.autograd.gradcheck(solve, inputs)
 

@@ -15,7 +15,11 @@ from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.models.candidates import ROWS_AT_ONCE
 from sklearn_sprites._engine.modules.encoders import build_encoder
 from sklearn_sprites._engine.modules.transformations import make_sequence
-from sklearn_sprites._engine.ops.color import layered_errors, solve_color, solve_layers
+from sklearn_sprites._engine.ops.color import (
+    layered_errors,
+    solve_color,
+    solve_layers,
+)
 from sklearn_sprites._engine.ops.morphology import morphological
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.records import FittedModel
@@ -119,20 +123,21 @@ def test_transformed_sprites(names, size):
         assert_rows_are_independent(undo, rows(9, *size), *params)
 
 
+@pytest.mark.parametrize("freedoms", [(2, 1), (3, 2), (3, 3)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_solved_colors_and_errors(channels):
+def test_solved_colors_and_errors(channels, freedoms):
     drawn, back, target = (rows(i, channels, 784) for i in range(3))
     alpha = rows(3, 1, 784).sigmoid()
 
     def opaque(drawn, target):
-        return solve_color(drawn, target, with_bias=True)
+        return solve_color(drawn, target, freedom=freedoms[0])
 
     def layered(drawn, back, alpha, target):
-        found = solve_layers([drawn, back], [alpha, 1 - alpha], [2, 1], target)
+        found = solve_layers([drawn, back], [alpha, 1 - alpha], freedoms, target)
         return torch.cat(found, 2)
 
     def errors(drawn, back, alpha, target):
-        return layered_errors([drawn, back], [alpha, 1 - alpha], [2, 1], target)
+        return layered_errors([drawn, back], [alpha, 1 - alpha], freedoms, target)
 
     assert_rows_are_independent(errors, drawn, back, alpha, target)
     assert_rows_are_independent(opaque, drawn, target)

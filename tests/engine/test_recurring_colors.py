@@ -1,11 +1,11 @@
-"""Colors that recur may tell kinds apart: "auto" leaves them as they are."""
+"""Colors that recur may tell kinds apart: "auto" leaves them, or changes the light."""
 
 import numpy as np
 import pytest
 import torch
 
 from sklearn_sprites import SpriteClustering
-from sklearn_sprites._engine.training.recurring_colors import do_colors_recur
+from sklearn_sprites._engine.training.recurring_colors import colors_that_change
 from sklearn_sprites.metrics import clustering_accuracy
 from tests.marks import quiet
 
@@ -49,6 +49,25 @@ def test_kinds_that_differ_in_color_alone_are_told_apart():
     assert clustering_accuracy(kinds, model.labels_) > 0.98
 
 
+def in_any_light(n=160):
+    """The tokens, each picture as a whole between 40 % and all of its brightness."""
+    X, kinds = tokens(n)
+    return X * np.random.default_rng(1).uniform(0.4, 1, (n, 1, 1, 1)), kinds
+
+
+def test_light_changes_where_hues_tell_kinds_apart():
+    X, kinds = in_any_light()
+    model = model_of(max_epochs=12).fit(X)
+    assert model.resolved_params_["transformations"][0] == "light"
+    assert clustering_accuracy(kinds, model.labels_) > 0.98
+    light = model.transformation_params_["light"]
+    assert light.shape == (len(X), 2)
+    others = ("color", "affine"), ("affine",)
+    for names in others:
+        found = model_of(max_epochs=12, transformations=names).fit_predict(X)
+        assert clustering_accuracy(kinds, found) < 0.9
+
+
 @pytest.mark.parametrize("channels", [3, 2])
 def test_colors_change_with_the_light(channels):
     X, _ = tokens(light=0.6)
@@ -81,6 +100,10 @@ def test_a_fit_that_goes_on_keeps_its_choice():
     model = model_of(warm_start=True)
     assert "color" not in names_of(model, X)
     assert "color" not in names_of(model, X[:20])
+    X, _ = in_any_light()
+    model = model_of(warm_start=True)
+    assert "light" in names_of(model, X)
+    assert "light" in names_of(model, X[:20])
 
 
 @pytest.mark.parametrize("names", [("color", "similarity"), ("linear_color", "affine")])
@@ -89,7 +112,7 @@ def test_a_look_touches_nothing_and_is_the_same_again(names):
     spec = model_of(transformations=names)._spec_of(X.shape[1:])
     batch = np.ascontiguousarray(X.transpose(0, 3, 1, 2).astype(np.float32))
     before = batch.copy(), torch.get_rng_state(), torch.is_grad_enabled()
-    assert [do_colors_recur(batch, spec) for _ in range(2)] == [True, True]
+    assert [colors_that_change(batch, spec) for _ in range(2)] == [(), ()]
     assert (batch == before[0]).all()
     assert torch.equal(torch.get_rng_state(), before[1])
     assert torch.is_grad_enabled() == before[2]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_sprites._engine.settings import CURRICULA, Milestones
 from sklearn_sprites._engine.spec import (
+    COLORS,
     TRANSFORMATIONS,
     ModelSpec,
     auto_transformations,
@@ -28,7 +29,7 @@ from tests.strategies import attack, draws
 
 
 def with_one_color(names):
-    return not {"color", "linear_color"} <= set(names)
+    return len(set(names) & set(COLORS)) < 2
 
 
 names = st.lists(st.sampled_from(TRANSFORMATIONS), max_size=4, unique=True)
@@ -54,7 +55,7 @@ def test_stages_end_with_everything_and_never_forget(sprite, behind, name, lead,
     if name == "all_at_once":
         assert len(stages) == 2
     elif not lead:
-        assert stages[0].active <= {"color", "linear_color"}
+        assert stages[0].active <= set(COLORS)
 
 
 def test_one_by_one_switches_on_one_at_a_time_in_order():
@@ -238,6 +239,7 @@ def test_every_transformation_has_a_number_of_parameters(name):
             "identity": 0,
             "color": 6,
             "linear_color": 3,
+            "light": 2,
             "translation": 2,
             "position": 3,
             "rotation": 1,

@@ -64,7 +64,9 @@ def fit(X, spec=OVER, on_epoch=None, **settings):
 
 @attack
 @given(draws, st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 3]))
-@pytest.mark.parametrize("freedoms", [(1, 0), (2, 0), (1, 2), (2, 2)])
+@pytest.mark.parametrize(
+    "freedoms", [(1, 0), (2, 0), (1, 2), (2, 2), (3, 0), (3, 2), (3, 3)]
+)
 def test_errors_of_composites_are_those_in_their_best_colors(
     freedoms, make, m, r, channels
 ):
@@ -121,12 +123,16 @@ def test_each_sprite_lies_over_the_background_that_suits_it():
 
 
 @pytest.mark.parametrize("n_backgrounds", [1, 2])
-@pytest.mark.parametrize("names", [(), ("linear_color",), ("color",)])
+@pytest.mark.parametrize("names", [(), ("linear_color",), ("color",), ("light",)])
 def test_backgrounds_are_taken_off_in_their_light(n_backgrounds, names):
     random = np.random.default_rng(0)
     backs = np.stack([texture(random) for _ in range(n_backgrounds)])
     light = random.uniform(0.7, 1.2, 60) if names else np.ones(60)
-    level = random.uniform(-0.1, 0.1, 60) if "color" in names else np.zeros(60)
+    level = (
+        random.uniform(-0.1, 0.1, 60)
+        if {"color", "light"} & set(names)
+        else np.zeros(60)
+    )
     X = light[:, None, None] * backs[np.arange(60) % n_backgrounds]
     X = X + level[:, None, None]
     y, x = np.mgrid[:SIZE, :SIZE]

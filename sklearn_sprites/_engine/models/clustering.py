@@ -12,6 +12,8 @@ from sklearn_sprites._engine.modules.polar import as_parameters, told_count
 from sklearn_sprites._engine.modules.pose_search import PoseSearch
 from sklearn_sprites._engine.modules.transformations import make_sequence
 from sklearn_sprites._engine.ops.color import (
+    FREEDOMS,
+    Freedom,
     apply_color,
     solve_color,
     solve_layers,
@@ -238,14 +240,14 @@ class ClusteringModel(nn.Module):
         alpha = drawn[:, -1:] if noise is None else drawn[:, -1:] + noise
         return drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2)
 
-    def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> int:
-        """How many numbers per channel are solved: none, a gain, a gain and a bias."""
+    def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> Freedom:
+        """What is solved of the colors."""
         name = color_of(names)
         if self.spec.color != "solve" or name not in active:
-            return 0
-        return 2 if name == "color" else 1
+            return Freedom.NONE
+        return FREEDOMS[name]
 
-    def freedoms(self, active: frozenset[str]) -> list[int]:
+    def freedoms(self, active: frozenset[str]) -> list[Freedom]:
         """The sprites' freedom and the backgrounds'."""
         spec = self.spec
         names = (spec.transformations, spec.background_transformations)
@@ -255,6 +257,8 @@ class ClusteringModel(nn.Module):
         """Predicted colors (m, C, 2), zeros where there are none."""
         if "color" in params:
             return params["color"].view(len(like), -1, 2)
+        if "light" in params:
+            return params["light"][:, None].expand(-1, like.shape[1], -1)
         zeros = like.new_zeros((*like.shape[:2], 2))
         if "linear_color" in params:
             return torch.stack([params["linear_color"], zeros[..., 1]], -1)
@@ -273,7 +277,7 @@ class ClusteringModel(nn.Module):
             # At the optimum the loss does not change with the colors to first order,
             # so no gradient needs to pass through the solution.
             with torch.no_grad():
-                color = solve_color(flat, target.flatten(2), with_bias=freedom == 2)
+                color = solve_color(flat, target.flatten(2), freedom=freedom)
         else:
             color = self._predicted_color(params, drawn)
         if freedom or any(name in COLORS for name in params):

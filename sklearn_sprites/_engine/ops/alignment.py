@@ -12,7 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.color import apply_color, solve_color
+from sklearn_sprites._engine.ops.color import (
+    Freedom,
+    apply_color,
+    as_one_channel,
+    solve_color,
+)
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.ops.sampling import (
     Grid,
@@ -128,7 +133,7 @@ def refine(
         drawn, slope = read.view(m, 3, channels, pixels).split([1, 2], 1)
         drawn = drawn[:, 0]
         if family.freedom:
-            color = solve_color(drawn, images, with_bias=family.freedom == 2)
+            color = solve_color(drawn, images, freedom=family.freedom)
             drawn = apply_color(drawn, color)
             slope = slope * (1 + color[..., 0])[:, None, :, None]
         return drawn, slope
@@ -174,11 +179,14 @@ def descend(
 
 def _standardised(flat: Tensor, freedom: int) -> Tensor:
     """Images (m, C, P) less what a solved color can absorb of their level."""
-    return flat - flat.mean(-1, keepdim=True) if freedom == 2 else flat
+    return flat - flat.mean(-1, keepdim=True) if freedom == Freedom.FULL else flat
 
 
 def coarse_errors(images: Tensor, posed: Tensor, freedom: int) -> Tensor:
     """Squared errors (m, R) of images (m, C, P) under posed sprites (R, C, P)."""
+    if freedom == Freedom.LIGHT:
+        images, posed = as_one_channel(images), as_one_channel(posed)
+        return coarse_errors(images, posed, Freedom.FULL)
     x, s = _standardised(images, freedom), _standardised(posed, freedom)
     if not freedom:
         norms = x.square().flatten(1).sum(1)[:, None] + s.square().flatten(1).sum(1)
@@ -323,7 +331,7 @@ def _adjoint(
     gain, shown = torch.ones_like(drawn[..., :1, :1]), drawn.detach()
     if family.freedom:
         flat = shown.flatten(2)
-        color = solve_color(flat, images.flatten(2), with_bias=family.freedom == 2)
+        color = solve_color(flat, images.flatten(2), freedom=family.freedom)
         gain = (1 + color[..., 0])[..., None, None]
         shown = apply_color(flat, color).view_as(drawn)
     weight = weights[:, None, None, None]

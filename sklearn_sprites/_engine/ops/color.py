@@ -7,12 +7,35 @@ nothing, exactly. Images are ``(m, C, P)`` with pixels flattened. Solved paramet
 minimise the mean squared error plus a weak pull towards no change.
 """
 
+from collections.abc import Sequence
+from enum import IntEnum
+
 import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.constants import constant
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 
+
+class Freedom(IntEnum):
+    """What is solved of colors.
+
+    Nothing; a gain, or a gain and a bias, per channel; or one of each for all channels.
+    """
+
+    NONE = 0
+    GAIN = 1
+    FULL = 2
+    LIGHT = 3
+
+
+#: By the name of a transformation of colors.
+FREEDOMS = {
+    None: Freedom.NONE,
+    "linear_color": Freedom.GAIN,
+    "color": Freedom.FULL,
+    "light": Freedom.LIGHT,
+}
 NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
 
@@ -24,16 +47,23 @@ def apply_color(images: Tensor, params: Tensor) -> Tensor:
 
 
 def solve_color(
-    drawn: Tensor, target: Tensor, weight: Tensor | None = None, *, with_bias: bool
+    drawn: Tensor, target: Tensor, weight: Tensor | None = None, *, freedom: int
 ) -> Tensor:
     """Gain and bias that bring `drawn` closest to `target`, (m, C, 2).
 
     `weight` (m, 1, P), where given, sums to one over the pixels.
     """
+    if freedom == Freedom.LIGHT:
+        channels = drawn.shape[1]
+        if weight is not None:
+            weight = weight.repeat(1, 1, channels) / channels
+        as_one = as_one_channel(drawn), as_one_channel(target)
+        found = solve_color(*as_one, weight, freedom=Freedom.FULL)
+        return found.expand(-1, channels, -1)
     if weight is None:
         weight = drawn.new_full((1, 1, 1), 1 / drawn.shape[-1])
     weighted = weight * drawn
-    if not with_bias:
+    if freedom == Freedom.GAIN:
         over = (weighted * (target - drawn)).sum(-1)
         gain = over / ((weighted * drawn).sum(-1) + RIDGE)
         return torch.stack([gain, torch.zeros_like(gain)], -1)
@@ -45,20 +75,25 @@ def solve_color(
     return torch.stack([gain, bias], -1)
 
 
+def as_one_channel(images: Tensor) -> Tensor:
+    """Images (m, C, P) as (m, 1, C P): colors that all channels share are solved so."""
+    return images.flatten(1)[:, None]
+
+
 @torch.no_grad()
 def solve_layers(
     appearances: list[Tensor],
     weights: list[Tensor],
-    freedoms: list[int],
+    freedoms: Sequence[int],
     target: Tensor,
 ) -> list[Tensor]:
     """Colors of all layers of a composite at once.
 
     The composite ``sum_l weight_l (g_l appearance_l + b_l)`` is linear in its gains and
     biases. Appearances and target are (m, C, P), weights (m, 1, P) the share of each
-    layer in each pixel. A layer's freedom is 0 (colors fixed), 1 (gain) or 2 (gain and
-    bias). Returns (m, C, 2) for every layer, without gradients: at the optimum the
-    error does not change with the colors to first order.
+    layer in each pixel. Freedoms are those of :class:`Freedom`. Returns (m, C, 2) for
+    every layer, without gradients: at the optimum the error does not change with the
+    colors to first order.
     """
     if not any(freedoms):
         return [target.new_zeros((*target.shape[:2], 2)) for _ in freedoms]
@@ -71,7 +106,7 @@ def solve_layers(
 def layered_errors(
     appearances: list[Tensor],
     weights: list[Tensor],
-    freedoms: list[int],
+    freedoms: Sequence[int],
     target: Tensor,
 ) -> Tensor:
     """Squared errors (m,), summed over an image, of composites in their best colors.
@@ -103,20 +138,53 @@ def _products(
     return planes @ planes.mT / pixels
 
 
-def _solve(products: Tensor, freedoms: list[int]) -> Tensor:
+def _solve(products: Tensor, freedoms: Sequence[int]) -> Tensor:
     """Gains and biases (m, C, 2 L) that leave least, given the products."""
     whole, device = constant(NO_CHANGE * len(freedoms), products), products.device
     if not any(freedoms):
         return whole.expand(*products.shape[:2], -1)
-    free = torch.cat(
-        [torch.arange(2 * i, 2 * i + n, device=device) for i, n in enumerate(freedoms)]
-    )
+    free = torch.tensor(free_terms(freedoms), device=device)
     fixed = whole.index_fill(0, free, 0)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
     right = right - gram @ fixed + RIDGE * whole
     gram = gram.index_select(-2, free).index_select(-1, free)
     gram = gram + RIDGE * torch.eye(len(free), dtype=gram.dtype, device=device)
     found = fixed.expand_as(right).clone()
-    return found.index_copy_(
-        -1, free, solve_symmetric(gram, right.index_select(-1, free))
-    )
+    solved = solve_channels(gram, right.index_select(-1, free), freedoms)
+    return found.index_copy_(-1, free, solved)
+
+
+def free_terms(freedoms: Sequence[int]) -> list[int]:
+    """Which of the layers' gains and biases, in turn, are to be solved."""
+    counts = [min(freedom, Freedom.FULL) for freedom in freedoms]
+    return [2 * i + j for i, count in enumerate(counts) for j in range(count)]
+
+
+def solve_channels(gram: Tensor, right: Tensor, freedoms: Sequence[int]) -> Tensor:
+    """Solve for the free terms of all channels, some of which may share theirs.
+
+    gram (..., C, n, n) and right (..., C, n); the result is like `right`. What layers
+    in one :attr:`Freedom.LIGHT` share is solved first, with all the rest eliminated
+    channel by channel.
+    """
+    is_shared = [f == Freedom.LIGHT for f in freedoms for _ in range(min(f, 2))]
+    if not any(is_shared):
+        return solve_symmetric(gram, right)
+    places = torch.arange(len(is_shared), device=gram.device)
+    ours = places[torch.tensor(is_shared, device=gram.device)]
+    own = places[~torch.tensor(is_shared, device=gram.device)]
+    rows = gram.index_select(-2, ours)
+    matrix, seen = rows.index_select(-1, ours), right.index_select(-1, ours)
+    found = torch.empty_like(right)
+    if not len(own):
+        shared = solve_symmetric(matrix.sum(-3), seen.sum(-2))
+        return found.copy_(shared[..., None, :])
+    between = rows.index_select(-1, own)  # (..., C, shared, own)
+    alone = gram.index_select(-2, own).index_select(-1, own)
+    moved = solve_symmetric(alone[..., None, :, :], between)
+    rest = solve_symmetric(alone, right.index_select(-1, own))
+    matrix = matrix - (between[..., :, None, :] * moved[..., None, :, :]).sum(-1)
+    seen = seen - (between * rest[..., None, :]).sum(-1)
+    shared = solve_symmetric(matrix.sum(-3), seen.sum(-2))[..., None, :]
+    found.index_copy_(-1, ours, shared.expand_as(seen))
+    return found.index_copy_(-1, own, rest - (shared[..., None] * moved).sum(-2))

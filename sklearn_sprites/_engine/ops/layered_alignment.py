@@ -22,11 +22,12 @@ from sklearn_sprites._engine.ops.color import (
     NO_CHANGE,
     RIDGE,
     apply_color,
+    free_terms,
+    solve_channels,
     solve_layers,
 )
 from sklearn_sprites._engine.ops.compositing import over
 from sklearn_sprites._engine.ops.constants import constant
-from sklearn_sprites._engine.ops.linear import solve_symmetric
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 
 
@@ -79,14 +80,15 @@ def composite_errors(
     usual = gram @ whole  # (C, R, 4)
     left = images.square().mean(2).T[..., None]  # of nothing but usual colors
     left = left - 2 * seen @ whole + (usual @ whole)[:, None]
-    free = [2 * i + j for i, n in enumerate(behind.freedoms) for j in range(n)]
+    free = free_terms(behind.freedoms)
     if free:
         kept = torch.tensor(free, device=images.device)
         right = (seen - usual[:, None]).index_select(3, kept)
         system = gram.index_select(2, kept).index_select(3, kept)
         system = system + RIDGE * torch.eye(len(free)).to(system)
-        found = solve_symmetric(system[:, None], right)
-        left = left - (found * right).sum(3)
+        system, right = system[:, None].movedim(0, -3), right.movedim(0, -2)
+        found = solve_channels(system, right, behind.freedoms)
+        left = left - (found * right).sum(3).movedim(-1, 0)
     return left.sum(0) * pixels
 
 

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from sklearn_sprites._engine.models.clustering import color_of
-from sklearn_sprites._engine.ops.color import apply_color, solve_color
+from sklearn_sprites._engine.ops.color import FREEDOMS, apply_color, solve_color
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training.start import BACKGROUND_IMAGES, first_backgrounds
 
-FREEDOMS = {None: 0, "linear_color": 1, "color": 2}  # numbers per channel, solved
 PASSES = 8  # in which pixels of things lose their say in the light of a background
 FAR = 3.0  # times what backgrounds usually leave, from where a pixel hardly counts
 FLOOR = 1e-3  # of that, in model units
@@ -50,6 +49,6 @@ def _less(flat: Tensor, back: Tensor, freedom: int) -> tuple[Tensor, Tensor]:
         near = FAR**2 * squared.median(2, keepdim=True).values + FLOOR**2
         weight = (1 + squared / near) ** -2
         weight = weight / weight.sum(2, keepdim=True)
-        color = solve_color(drawn, flat, weight, with_bias=freedom == 2)
+        color = solve_color(drawn, flat, weight, freedom=freedom)
         left = flat - apply_color(drawn, color)
     return left, left.square().sum(1).median(1).values

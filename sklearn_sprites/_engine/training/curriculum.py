@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sklearn_sprites._engine.settings import Milestones
-from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
 LATE = ("thin_plate_spline", "morphological", "projective")
 SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
@@ -48,7 +48,7 @@ def named_steps(spec: ModelSpec, curriculum: str) -> list[tuple[str, ...]]:
     solved = spec.color == "solve"
     steps: list[tuple[str, ...]] = [()]
     for name in names:
-        colors = name in ("color", "linear_color") and solved
+        colors = name in COLORS and solved
         grown = (*steps[-1], name)
         steps = [*steps[:-1], grown] if colors else [*steps, grown]
     return steps
@@ -67,7 +67,7 @@ def make_stages(
     """
     if isinstance(curriculum, str):
         steps = list(dict.fromkeys(named_steps(spec, curriculum)))
-        predicted = [s for s in steps if s not in ((), ("color",), ("linear_color",))]
+        predicted = [s for s in steps if set(s) - set(COLORS)]
         steps = predicted if is_started and predicted else steps
     else:
         steps = list(curriculum)

@@ -1,4 +1,4 @@
-"""A first look at images: whether colors recur or change from one to the next."""
+"""A first look at images: whether colors recur, or what of them changes."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from sklearn_sprites._engine.modules.turns import TURNING, with_turns
 from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.color import Freedom
 from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import ModelSpec
@@ -30,31 +31,36 @@ NO_MORE = 1.1  # times what they leave in other colors,
 AND = 0.005  # and this share
 
 
-def do_colors_recur(images: NDArray, spec: ModelSpec) -> bool:
-    """Whether sprites explain images (n, C, H, W) nearly as well in their own colors.
+def colors_that_change(images: NDArray, spec: ModelSpec) -> tuple[str, ...] | None:
+    """What of the colors of images (n, C, H, W) is to be solved; None if all.
 
-    Then colors may tell kinds apart, and need not be solved. In light that changes from
-    image to image, or where things of one kind have any color, they explain less. Few
-    images are looked at, on the CPU, and always with the same random numbers.
+    Nothing, ``()``, if sprites explain images nearly as well in their own colors, which
+    may tell kinds apart then; ``("light",)`` if they do so in a light that is brighter
+    or fainter. Where things of one kind have any color, they explain less. Few images
+    are looked at, on the CPU, and always with the same random numbers.
     """
     name = rigid_name(spec)
     if spec.channels < 2 or name is None or len(images) < FEWEST_IMAGES:
-        return False
+        return None
     with isolated(grad=False):
         some = torch.from_numpy(images[:: -(-len(images) // IMAGES)])
         shrink = max(min(spec.height, spec.width) / LARGEST, 1)
         size = round(spec.height / shrink), round(spec.width / shrink)
         small = centered_in_parts(resized(some, size))
         if _is_gray(small):
-            return False
+            return None
         look = replace(spec, height=size[0], width=size[1])
         family = first_family(small, look, name)
         family = with_turns(family) if name in TURNING else family
-        plain = _share_left(small, spec, replace(family, freedom=0))
-        if plain > LITTLE:
-            return False
+        light = _share_left(small, spec, replace(family, freedom=Freedom.LIGHT))
+        if light > LITTLE:
+            return None
         other = _share_left(small, spec, family)
-        return plain <= NO_MORE * other + AND
+        most = min(LITTLE, NO_MORE * other + AND)
+        plain = _share_left(small, spec, replace(family, freedom=Freedom.NONE))
+        if plain <= most:
+            return ()
+        return ("light",) if light <= most else None
 
 
 def _is_gray(images: Tensor) -> bool:

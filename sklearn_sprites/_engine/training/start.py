@@ -15,6 +15,7 @@ from sklearn_sprites._engine.modules.turns import TURNING, with_turns
 from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.color import FREEDOMS
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.sampling import make_grid
 from sklearn_sprites._engine.settings import ConstantSprites
@@ -224,8 +225,7 @@ def few_are_upright(images: Tensor, sprites: Tensor, family: Family, name: str) 
 def first_family(images: Tensor, spec: ModelSpec, name: str) -> Family:
     """What images are aligned with first."""
     grid = make_grid(spec.height, spec.width, device=images.device, dtype=torch.float32)
-    solved = color_of(spec.transformations)
-    freedom = {None: 0, "linear_color": 1, "color": 2}[solved]
+    freedom = FREEDOMS[color_of(spec.transformations)]
     return make_family(name, freedom, images, grid)
 
 
@@ -273,7 +273,7 @@ def first_guess(model: ClusteringModel, images: Tensor) -> Tensor:
     if spec.is_layered:
         alpha = softclip(sprites[:, -1:])
         sprites = over(sprites[:, :-1], alpha, model.backgrounds.mean(0, keepdim=True))
-    freedom = {None: 0, "linear_color": 1, "color": 2}[color_of(spec.transformations)]
+    freedom = FREEDOMS[color_of(spec.transformations)]
     parts = images.flatten(2).split(2048)
     flat = sprites.flatten(2)
     return torch.cat([alignment.coarse_errors(part, flat, freedom) for part in parts])
@@ -285,7 +285,8 @@ def image_weights(images: Tensor, spec: ModelSpec) -> Tensor:
     Where gains are solved, contrast is a nuisance: errors count relative to an image's
     own variance, so that pictures of high contrast do not decide alone.
     """
-    is_solved = color_of(spec.transformations) == "color" and spec.color == "solve"
+    has_gain = color_of(spec.transformations) in ("color", "light")
+    is_solved = has_gain and spec.color == "solve"
     if not is_solved:
         return images.new_ones(len(images))
     variance = images.flatten(2).var(2).sum(1)
