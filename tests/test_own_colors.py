@@ -14,6 +14,12 @@ from sklearn_sprites import (
 )
 from sklearn_sprites._engine.training.components import Windows
 from sklearn_sprites._engine.training.own_colors import recur_in_colors
+from sklearn_sprites._engine.training.turned_windows import (
+    TURNS,
+    few_and_small,
+    in_all_turns,
+    left_in_turns,
+)
 from sklearn_sprites.datasets import (
     make_multi_dsprites,
     make_shaded_scenes,
@@ -102,6 +108,53 @@ def test_colors_are_seen_to_recur_before_a_ground_of_many_colors(change, recurs)
     spec = SimpleNamespace(channels=3, n_sprites=4)
     look = SimpleNamespace(windows=cut_out(change), spec=spec)
     assert recur_in_colors(look) == recurs
+
+
+def tablets(turned, n=120, side=15):
+    """Three kinds of two-colored rings, and discs of two halves, maybe turned."""
+    draws = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    far = np.hypot(x, y)
+    first = np.array([(0.9, 0.2, 0.1), (0.1, 0.3, 0.9), (0.2, 0.7, 0.3), (0.9, 0.5, 0)])
+    second = np.array([(0.9, 0.9, 0.9), (0.9, 0.8, 0), (0.6, 0.1, 0.6), (0, 0.1, 0.4)])
+    image = np.full((n, side, side, 3), 0.5)
+    for picture, kind in zip(image, draws.integers(4, size=n), strict=True):
+        angle = draws.uniform(0, 2 * np.pi) * turned
+        half = x * np.cos(angle) + y * np.sin(angle) > 0
+        inner = (half if kind == 3 else far < 3.5)[..., None]
+        drawn = np.where(inner, second[kind], first[kind])
+        picture[far < 6.5] = drawn[far < 6.5]
+    image += draws.normal(0, 0.01, image.shape)
+    image = torch.from_numpy(image.transpose(0, 3, 1, 2).copy()).float()
+    mask = torch.from_numpy(far < 6.5).float().expand(n, -1, -1)
+    return Windows(image, torch.full_like(image, 0.5), mask)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_colors_are_not_own_where_a_kind_is_turned(turned):
+    spec = SimpleNamespace(channels=3, n_sprites=4)
+    look = SimpleNamespace(windows=tablets(turned), spec=spec)
+    assert recur_in_colors(look) != turned
+
+
+def test_pictures_that_are_each_others_turns_leave_nothing():
+    draws = torch.Generator().manual_seed(0)
+    kinds = torch.rand(2, 3, 9, 9, generator=draws)
+    windows = torch.cat([kinds.rot90(turn, (2, 3)) for turn in range(4)])
+    left = left_in_turns(windows, 2, draws)
+    torch.testing.assert_close(left, torch.zeros(8), rtol=0, atol=1e-3)
+    assert left_in_turns(windows, 1, draws).sum() > 10
+    wide = torch.rand(3, 1, 6, 11, generator=draws)
+    first, *_, half = in_all_turns(wide)[:, : TURNS // 2 + 1].unbind(1)
+    torch.testing.assert_close(first, wide, rtol=0, atol=1e-5)
+    torch.testing.assert_close(half, wide.flip(2, 3), rtol=0, atol=1e-5)
+
+
+def test_few_and_small_windows_tell_enough():
+    windows = torch.rand(501, 2, 64, 40)
+    assert few_and_small(windows).shape == (167, 2, 32, 20)
+    small = windows[:9, :, :30, :20]
+    assert torch.equal(few_and_small(small), small)
 
 
 def make_flags(ground, n=120, n_objects=3, seed=0):

@@ -11,6 +11,7 @@ from sklearn_sprites._engine.training.components import Windows
 from sklearn_sprites._engine.training.first_look import FirstLook
 from sklearn_sprites._engine.training.lloyd import lloyd, plus_plus
 from sklearn_sprites._engine.training.plain_light import beside_one_color, inside_of
+from sklearn_sprites._engine.training.turned_windows import few_and_small, left_in_turns
 
 FEWEST = 20  # objects that stand alone
 RESTARTS, STEPS = 4, 20  # of k-means
@@ -20,6 +21,7 @@ RECURRING = 0.2  # share of an object's squares that sprites may leave
 SPARES = 0.5  # more pictures where tints are tried, as a share of those wanted
 TINTS = 2.0  # times what pictures in any tints leave that those in one may leave
 ALIKE = 0.02  # share that they may leave in any case
+TURNED = 0.5  # of what pictures leave that those in any turn leave of turned things
 MEDIAN = 0.8  # of the squares of normal noise in three channels, in their means
 
 
@@ -41,9 +43,10 @@ class Left(NamedTuple):
 def recur_in_colors(look: FirstLook) -> bool:
     """Whether objects that stand alone have parts, and look like one of K pictures.
 
-    What differs by tints, sizes or angles from image to image does not recur; what is
-    of one color needs none of its own. Objects are looked at as they differ from the
-    ground, whose light may vary, and as they are, before grounds that vary by place.
+    What differs by tints, sizes or angles from image to image, if only some of the
+    kinds are turned, does not recur; what is of one color needs none of its own.
+    Objects are looked at as they differ from the ground, whose light may vary, and as
+    they are, before grounds that vary by place.
     """
     if look.spec.channels == 1:
         return False
@@ -54,16 +57,30 @@ def recur_in_colors(look: FirstLook) -> bool:
         noise = noise_beside(windows)
         even = windows.ground.mean((0, 2, 3), keepdim=True).expand_as(windows.ground)
         level = Windows(windows.image, even, windows.mask)
-        return any(
-            _do_recur(shares_left(seen, look.spec.n_sprites, noise))
-            for seen in (windows, level)
-        )
+        k = look.spec.n_sprites
+        for seen in (windows, level):
+            if _do_recur(shares_left(seen, k, noise)):
+                return not are_turned(seen, k, noise)
+        return False
 
 
 def _do_recur(left: Left) -> bool:
     own, spared, tinted, one, inner = (float(share.median()) for share in left)
     recurs = own < min(BETTER * one, RECURRING)
     return inner > PARTS and recurs and spared < max(TINTS * tinted, ALIKE)
+
+
+def are_turned(windows: Windows, k: int, noise: float) -> bool:
+    """Whether objects, also only some kinds of them, are alike in other turns."""
+    apart = few_and_small((windows.image - windows.ground) * windows.mask[:, None])
+    masks = few_and_small(windows.mask[:, None])
+    squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
+    noisy = noise * masks.sum((1, 2, 3)) / squares
+    points = apart / squares.sqrt()[:, None, None, None]
+    draws = generator(np.random.SeedSequence(0), "cpu")
+    upright = (_nearest(points.flatten(1), k) - noisy).clamp_min(0).mean()
+    turned = (left_in_turns(points, k, draws) - noisy).clamp_min(0).mean()
+    return bool(turned < TURNED * upright and upright > ALIKE)
 
 
 def noise_beside(windows: Windows) -> float:
