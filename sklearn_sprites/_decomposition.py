@@ -224,8 +224,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         and penalties of all images, per value; ``"n_iter"``; ``"diverged"``;
         ``"n_used"``, sprites that are shown; ``"n_objects"``, the mean per image.
     resolved_params_ : dict of str to object
-        `transformations`, `color`, `background` and `sprite_size` as they were taken,
-        where they are ``"auto"``, too.
+        `transformations`, `color`, `background`, `sprite_size` and `penalty` as they
+        were taken, where they are ``"auto"``, too.
     image_shape_ : tuple of int
         (H, W, C) of the images.
     n_features_in_ : int

@@ -239,7 +239,7 @@ def model_attributes(
         "_search": search,
         "_scaling": (job.scaling.offset, job.scaling.scale),
         "image_shape_": job.images.shape,
-        "resolved_params_": resolved_params(fitted.spec),
+        "resolved_params_": {**resolved_params(fitted.spec), "penalty": job.penalty},
         "sprites_": sprites_to_user(fitted, job.scaling, order),
         "backgrounds_": job.scaling.to_user(channels_last(fitted.backgrounds)),
         "n_iter_": max(1, fitted.n_rounds),

@@ -124,12 +124,16 @@ class Scaling:
         largest = max(most, -least)
         if largest == 0 or NEAR <= largest <= FAR:
             return None
-        low, high = self.to_user(np.array([least, most]))
+        low, high = (self.told(value) for value in (least, most))
         return (
-            f"X has values from {low:.4g} to {high:.4g}, while the images seen in fit "
+            f"X has values from {low} to {high}, while the images seen in fit "
             f"were between {self.offset:.4g} and {self.offset + self.scale:.4g}; give "
             "it in the same units."
         )
+
+    def told(self, value: float) -> str:
+        """A value in model units as a text in the user's units; no rounding errors."""
+        return f"{self.offset + round(value, 5) * self.scale:.4g}"
 
     def to_user(self, values: NDArray) -> NDArray:
         """Model units -> float64 in the user's units, same shape."""

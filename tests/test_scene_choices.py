@@ -104,6 +104,7 @@ def test_a_warm_start_goes_on_with_what_was_taken():
     taken = model.resolved_params_
     model.fit(moved(size=12, seed=1))
     assert model.resolved_params_ == taken
+    assert taken["penalty"] > 0
     model.set_params(warm_start=False).fit(moved(size=12, seed=1))
     assert model.resolved_params_["sprite_size"] == (16, 16)
 

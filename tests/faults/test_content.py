@@ -3,6 +3,7 @@
 import io
 import pickle
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -441,6 +442,13 @@ def test_i24_images_of_different_sizes_name_the_remedy(images):
     message = r"\(6, 8\) and \(7, 5\).*load_image_folder\(size="
     with pytest.raises(ValueError, match=message):
         make_model(1).fit(images)
+
+
+@pytest.mark.parametrize("X", ["a folder", Path("a"), ["a.png", "b.png"], [Path("a")]])
+def test_i24_names_of_files_are_no_images(X):
+    message = "names of files, such as 'a.*load_image_folder"
+    with pytest.raises(ValueError, match=message):
+        make_model(1).fit(X)
 
 
 @pytest.mark.parametrize(
