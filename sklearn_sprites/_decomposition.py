@@ -125,9 +125,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
         :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
-        similarity over a plain ground, also in slightly uneven light, translation and
-        scale over pictures, and rotation as well if long objects that are alike lie in
-        all directions. Images
+        similarity over a plain ground, also in slightly uneven light, and on black if
+        long objects that are alike lie in all directions; translation and scale over
+        pictures, and rotation as well if such objects lie in several directions. Images
         with a side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same

@@ -39,10 +39,10 @@ def seen_choices(
     """Parameters that are "auto" as images (n, C, H, W) show, where they show it.
 
     Sprites that are given tell their size. Colors may be the sprites' own; layers over
-    pictures may be turned; sprites that are only moved are as large as what recurs, and
-    those that are scaled are larger, over a plain ground, where all is large, and
-    smaller where most is small. Uneven light on a plain ground is taken off. Over
-    several backgrounds, or where images are no pictures, nothing is judged.
+    pictures and on black may be turned; sprites that are only moved are as large as
+    what recurs, and those that are scaled are larger, over a plain ground, where all is
+    large, and smaller where most is small. Uneven light on a plain ground is taken off.
+    Over several backgrounds, or where images are no pictures, nothing is judged.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
@@ -59,12 +59,15 @@ def seen_choices(
     look = FirstLook(batch, spec)
     if params["color"] == "auto" and not against_own_colors(params):
         seen |= {"color": "own"} if recur_in_colors(look) else {}
-    posed = isinstance(params["transformations"], str) and spec.has_picture
+    is_open = isinstance(params["transformations"], str)
     if may_be_evened(params, spec) and "color" not in seen:
         is_flat = params["color"] == "flat"
         seen |= _evened(params) if is_plain_but_for_light(look, is_flat) else {}
-    if posed and "color" not in seen and lie_in_all_directions(look):
-        seen["transformations"] = POSES
+    if is_open and "color" not in seen and not spec.has_own_colors:
+        on_black = spec.n_backgrounds == 0 and is_sought(params)
+        if spec.has_picture or on_black:
+            is_turned = lie_in_all_directions(look, are_all=on_black)
+            seen |= {"transformations": POSES} if is_turned else {}
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):
         has_parts = spec.sought().has_picture and not spec.has_own_colors

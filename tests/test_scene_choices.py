@@ -46,6 +46,21 @@ def turned(n=60, seed=0, angles=True):
     return np.stack(images)
 
 
+def bars_on_black(angles, n=100, seed=0):
+    """Two bars with a light half in each image, at angles drawn from some."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    images = np.zeros((n, SIDE, SIDE))
+    for image in images:
+        for cy in (8, 24):
+            cx, angle = draws.uniform(8, 24), draws.choice(angles)
+            u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
+            v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)
+            bar = (6.5 - abs(u)).clip(0, 1) * (2.5 - abs(v)).clip(0, 1)
+            image += bar * (0.5 + 0.4 * (u > 0))
+    return images
+
+
 def fitted(images, n_sprites=2, **params):
     params = {"n_layers": 2, "max_rounds": 1, "random_state": 0, **params}
     params = {"n_backgrounds": 1, "localizer": "search", **params}
@@ -81,6 +96,27 @@ def test_layers_over_pictures_are_turned_where_things_lie_in_all_directions(angl
     taken = model.resolved_params_
     assert taken["background"] == "gain"
     assert ("rotation" in taken["transformations"]) == angles
+
+
+ALL_ANGLES = np.linspace(0, 2 * np.pi, 360)
+
+
+@pytest.mark.parametrize(
+    ("angles", "is_turned"),
+    [(ALL_ANGLES, True), (ALL_ANGLES[::90], False), ([0.0], False)],
+    ids=["all", "quarters", "one"],
+)
+def test_layers_on_black_are_turned_where_things_lie_at_all_angles(angles, is_turned):
+    model = fitted(bars_on_black(angles), n_backgrounds=0)
+    assert ("rotation" in model.resolved_params_["transformations"]) == is_turned
+
+
+@pytest.mark.parametrize(
+    "params", [{"color": "own"}, {"transformations": ("translation",)}]
+)
+def test_layers_on_black_are_only_moved_where_that_is_asked_for(params):
+    model = fitted(bars_on_black(ALL_ANGLES), n_backgrounds=0, **params)
+    assert model.resolved_params_["transformations"] == ("translation",)
 
 
 def test_given_sprites_tell_their_size():

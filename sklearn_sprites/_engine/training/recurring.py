@@ -28,6 +28,8 @@ ENOUGH_SHADED = 5  # and a thing that has light and dark parts
 LONG = 1.4  # times as long as wide: what lies in a direction
 TURNED = math.radians(20)  # between alike things that lie in different ones
 SEVERAL = 0.1  # share of things that must lie in some direction
+DIRECTIONS = 18  # of which, in things that lie in all,
+MOST, HARDLY = 0.8, 0.3  # this share has that share of what would be even
 
 
 def sprite_side(look: FirstLook) -> int | None:
@@ -90,8 +92,12 @@ def coarsest_pixels(look: FirstLook, is_shaded: bool) -> int:
     return 2 ** math.floor(math.log2(max(room, 1)))
 
 
-def lie_in_all_directions(look: FirstLook) -> bool:
-    """Whether things that are alike, and longer than wide, lie at other angles."""
+def lie_in_all_directions(look: FirstLook, are_all: bool = False) -> bool:
+    """Whether things that are alike, and longer than wide, lie at other angles.
+
+    With `are_all`, at hardly any angle more often than at others: quarters of a turn,
+    at which different kinds may be alike, are not enough.
+    """
     with isolated(grad=False):
         found = _standing_alone(look)
         if len(found.area) < FEWEST:
@@ -107,10 +113,19 @@ def lie_in_all_directions(look: FirstLook) -> bool:
             return False
         along, across = (found.spread[chosen] - trace[chosen, None] / 2).unbind(1)
         angle = torch.atan2(2 * found.slant[chosen], along - across) / 2
+        if are_all and not _are_spread(angle):
+            return False
         between = (angle[:, None] - angle).abs()
         between = torch.minimum(between, math.pi - between)
         pairs = twins[chosen][:, chosen]
         return bool((between[pairs] > TURNED).double().mean() > 0.5)
+
+
+def _are_spread(angles: Tensor) -> bool:
+    """Whether angles (n,) between -pi/2 and pi/2 leave hardly a direction out."""
+    steps = ((angles / math.pi + 0.5) * DIRECTIONS).long().clamp(0, DIRECTIONS - 1)
+    counts = torch.bincount(steps, minlength=DIRECTIONS)
+    return bool((counts >= HARDLY * len(angles) / DIRECTIONS).double().mean() >= MOST)
 
 
 def _standing_alone(look: FirstLook) -> Blobs:
