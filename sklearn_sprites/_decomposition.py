@@ -140,10 +140,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         one color, the sprite being a mask; ``"own"``, nothing: sprites show in all the
         colors that they have, and are shifted by whole pixels, by search only.
         ``"auto"``: own colors if objects that stand alone have parts, and `n_sprites`
-        pictures, as they are, explain most of them, which turned they would not
-        explain much better; else flat colors over a plain
-        ground, also in slightly uneven light if objects are of one color each, and
-        gains on black and over pictures.
+        pictures, as they are, explain most of them, and would not do so much better if
+        they were turned; else flat colors over a plain ground, also in slightly uneven
+        light if objects are of one color each, and gains on black and over pictures.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

@@ -41,7 +41,7 @@ CLUSTERINGS = {
     "predicted": {"color": "predict", "encoder": "resnet20", "init": "random"},
     "layered": {
         **LAYERED,
-        "transformations": ("color", "thin_plate_spline", "projective"),
+        "transformations": ("light", "thin_plate_spline", "projective"),
         "background_transformations": ("linear_color", "position", "rotation"),
     },
 }

@@ -13,7 +13,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.ops.constants import constant
+from sklearn_sprites._engine.ops.constants import constant, places
 from sklearn_sprites._engine.ops.linear import solve_symmetric
 
 
@@ -140,15 +140,15 @@ def _products(
 
 def _solve(products: Tensor, freedoms: Sequence[int]) -> Tensor:
     """Gains and biases (m, C, 2 L) that leave least, given the products."""
-    whole, device = constant(NO_CHANGE * len(freedoms), products), products.device
+    whole = constant(NO_CHANGE * len(freedoms), products)
     if not any(freedoms):
         return whole.expand(*products.shape[:2], -1)
-    free = torch.tensor(free_terms(freedoms), device=device)
+    free = places(free_terms(freedoms), products)
     fixed = whole.index_fill(0, free, 0)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
     right = right - gram @ fixed + RIDGE * whole
     gram = gram.index_select(-2, free).index_select(-1, free)
-    gram = gram + RIDGE * torch.eye(len(free), dtype=gram.dtype, device=device)
+    gram = gram + RIDGE * torch.eye(len(free), dtype=gram.dtype, device=gram.device)
     found = fixed.expand_as(right).clone()
     solved = solve_channels(gram, right.index_select(-1, free), freedoms)
     return found.index_copy_(-1, free, solved)
@@ -170,15 +170,14 @@ def solve_channels(gram: Tensor, right: Tensor, freedoms: Sequence[int]) -> Tens
     is_shared = [f == Freedom.LIGHT for f in freedoms for _ in range(min(f, 2))]
     if not any(is_shared):
         return solve_symmetric(gram, right)
-    places = torch.arange(len(is_shared), device=gram.device)
-    ours = places[torch.tensor(is_shared, device=gram.device)]
-    own = places[~torch.tensor(is_shared, device=gram.device)]
+    ours = places((i for i, shared in enumerate(is_shared) if shared), gram)
     rows = gram.index_select(-2, ours)
     matrix, seen = rows.index_select(-1, ours), right.index_select(-1, ours)
     found = torch.empty_like(right)
-    if not len(own):
+    if all(is_shared):
         shared = solve_symmetric(matrix.sum(-3), seen.sum(-2))
         return found.copy_(shared[..., None, :])
+    own = places((i for i, shared in enumerate(is_shared) if not shared), gram)
     between = rows.index_select(-1, own)  # (..., C, shared, own)
     alone = gram.index_select(-2, own).index_select(-1, own)
     moved = solve_symmetric(alone[..., None, :, :], between)

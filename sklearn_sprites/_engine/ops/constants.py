@@ -12,3 +12,9 @@ def constant(values: Iterable[float], like: Tensor) -> Tensor:
     Made there one by one: a GPU would be waited for if they were sent.
     """
     return torch.cat([like.new_full((1,), value) for value in values])
+
+
+def places(index: Iterable[int], like: Tensor) -> Tensor:
+    """An index, (n,), on the device of another tensor, made there likewise."""
+    every = [torch.arange(i, i + 1, device=like.device) for i in index]
+    return torch.cat(every)

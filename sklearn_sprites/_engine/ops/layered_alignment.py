@@ -27,7 +27,7 @@ from sklearn_sprites._engine.ops.color import (
     solve_layers,
 )
 from sklearn_sprites._engine.ops.compositing import over
-from sklearn_sprites._engine.ops.constants import constant
+from sklearn_sprites._engine.ops.constants import constant, places
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 
 
@@ -82,7 +82,7 @@ def composite_errors(
     left = left - 2 * seen @ whole + (usual @ whole)[:, None]
     free = free_terms(behind.freedoms)
     if free:
-        kept = torch.tensor(free, device=images.device)
+        kept = places(free, images)
         right = (seen - usual[:, None]).index_select(3, kept)
         system = gram.index_select(2, kept).index_select(3, kept)
         system = system + RIDGE * torch.eye(len(free)).to(system)
