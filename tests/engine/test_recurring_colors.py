@@ -57,15 +57,13 @@ def in_any_light(n=160):
 
 def test_light_changes_where_hues_tell_kinds_apart():
     X, kinds = in_any_light()
-    model = model_of(max_epochs=12).fit(X)
+    model = model_of(max_epochs=8).fit(X)
     assert model.resolved_params_["transformations"][0] == "light"
     assert clustering_accuracy(kinds, model.labels_) > 0.98
     light = model.transformation_params_["light"]
     assert light.shape == (len(X), 2)
-    others = ("color", "affine"), ("affine",)
-    for names in others:
-        found = model_of(max_epochs=12, transformations=names).fit_predict(X)
-        assert clustering_accuracy(kinds, found) < 0.9
+    merging = model_of(max_epochs=4, transformations=("color", "affine"))
+    assert clustering_accuracy(kinds, merging.fit_predict(X)) < 0.9
 
 
 @pytest.mark.parametrize("channels", [3, 2])
