@@ -32,12 +32,17 @@ def test_apply_equals_its_slow_twin(make, m, c, p):
     )
 
 
+def weighed(make, m, c, p, weighted):
+    """Two images, and weights of their pixels that add up to one."""
+    drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
+    weight = make.uniform(m, 1, p) + 0.1 if weighted else torch.ones(m, 1, p).double()
+    return drawn, target, weight / weight.sum(-1, keepdim=True)
+
+
 @attack
 @given(draws, batches, channels, st.integers(2, 30), st.booleans())
 def test_solved_color_minimizes_the_error_plus_the_pull(make, m, c, p, weighted):
-    drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
-    weight = make.uniform(m, 1, p) + 0.1 if weighted else torch.ones(m, 1, p).double()
-    weight = weight / weight.sum(-1, keepdim=True)
+    drawn, target, weight = weighed(make, m, c, p, weighted)
     found = solve_color(
         drawn, target, weight if weighted else None, freedom=Freedom.FULL
     )
@@ -81,9 +86,7 @@ def test_a_recolored_image_is_recovered(make, m, c):
 @attack
 @given(draws, batches, channels, st.integers(2, 30), st.booleans())
 def test_light_is_the_same_in_all_channels_and_the_best_such(make, m, c, p, weighted):
-    drawn, target = make.uniform(m, c, p), make.uniform(m, c, p)
-    weight = make.uniform(m, 1, p) + 0.1 if weighted else torch.ones(m, 1, p).double()
-    weight = weight / weight.sum(-1, keepdim=True)
+    drawn, target, weight = weighed(make, m, c, p, weighted)
     found = solve_color(
         drawn, target, weight if weighted else None, freedom=Freedom.LIGHT
     )
