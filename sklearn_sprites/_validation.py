@@ -45,6 +45,7 @@ SMALLEST_RANGE = 0.5  # share of a usual range; values that span less are scaled
 USUAL_SHARE, FEW_DECIDE = 0.75, 0.05  # of images; of the range that they all span
 LONG_STRIP = 64  # features from which on a row of them was hardly meant
 FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
+ROUNDING = 1e-6  # share of the largest value below which one is told as zero
 LARGEST_GIVEN = 1e300  # in the user's units; the sum of an image's still is finite
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
 NAMES = ("transformations", "background_transformations")  # tuples of names
@@ -124,16 +125,13 @@ class Scaling:
         largest = max(most, -least)
         if largest == 0 or NEAR <= largest <= FAR:
             return None
-        low, high = (self.told(value) for value in (least, most))
+        ends = self.to_user(np.array([least, most]))
+        low, high = np.where(abs(ends) > ROUNDING * abs(ends).max(), ends, 0)
         return (
-            f"X has values from {low} to {high}, while the images seen in fit "
+            f"X has values from {low:.4g} to {high:.4g}, while the images seen in fit "
             f"were between {self.offset:.4g} and {self.offset + self.scale:.4g}; give "
             "it in the same units."
         )
-
-    def told(self, value: float) -> str:
-        """A value in model units as a text in the user's units; no rounding errors."""
-        return f"{self.offset + round(value, 5) * self.scale:.4g}"
 
     def to_user(self, values: NDArray) -> NDArray:
         """Model units -> float64 in the user's units, same shape."""

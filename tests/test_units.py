@@ -93,13 +93,14 @@ def test_scenes_of_faint_values_are_decomposed_like_others(factor):
 
 
 @few_epochs
-@pytest.mark.parametrize("factor", [255, 1 / 255])
+@pytest.mark.parametrize("factor", [255, 1 / 255, 1 / 65535])
 def test_new_images_in_other_units_are_told(factor):
     X = np.random.default_rng(0).uniform(size=(20, 8, 8))
     model = SpriteClustering(2, transformations=(), random_state=0).fit(X)
     foreign = X * factor
-    foreign[0, 0, 0] = 0
-    with pytest.warns(UnitsWarning, match=r"X has values from 0 to .* same units"):
+    foreign[0, 0, :2] = 0, factor
+    told = rf"X has values from 0 to {factor:.4g}, .* same units"
+    with pytest.warns(UnitsWarning, match=told):
         model.predict(foreign)
     model.predict(X[:1])
     model.predict(np.zeros_like(X))  # black in any units
