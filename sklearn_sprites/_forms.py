@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 def as_array(X: Any, owner: str) -> Any:
     """Whatever holds images as plain arrays; frames and flat input untouched."""
-    if _names_a_file(X) or (isinstance(X, list | tuple) and any(map(_names_a_file, X))):
-        first = X if _names_a_file(X) else next(filter(_names_a_file, X))
+    items = X if isinstance(X, list | tuple) else [X]
+    name = next((item for item in items if isinstance(item, str | PathLike)), None)
+    if name is not None:
         raise ValueError(
-            f"X holds names of files, such as {str(first)!r}, but {owner} needs the "
+            f"X holds names of files, such as {str(name)!r}, but {owner} needs the "
             "images; read those of a folder with "
             "sklearn_sprites.datasets.load_image_folder(folder, size=...).images."
         )
@@ -76,11 +77,6 @@ def _from_item(image: Any, index: int, owner: str) -> NDArray:
             f"X[{index}] is a nested list whose rows differ in length; {owner} needs "
             "images of one size, (n, H, W) or (n, H, W, C)."
         ) from error
-
-
-def _names_a_file(item: Any) -> bool:
-    """Whether this is a path, or a text that may be one."""
-    return isinstance(item, str | PathLike)
 
 
 def _is_picture(item: Any) -> bool:

@@ -199,10 +199,8 @@ def solve_layers(appearances, shares, freedoms, target, strength):
                 if freedom <= which:
                     rest = rest - (seen if which == 0 else 0)
                     continue
-                for group in (
-                    [range(channels)] if freedom == 3 else zip(range(channels))
-                ):
-                    group = list(group)
+                every = list(range(channels))
+                for group in [every] if freedom == 3 else [[c] for c in every]:
                     column = torch.zeros_like(seen)
                     column[group] = seen[group]
                     columns.append(column.flatten())

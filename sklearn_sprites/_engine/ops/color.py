@@ -167,7 +167,7 @@ def solve_channels(gram: Tensor, right: Tensor, freedoms: Sequence[int]) -> Tens
     in one :attr:`Freedom.LIGHT` share is solved first, with all the rest eliminated
     channel by channel.
     """
-    is_shared = [f == Freedom.LIGHT for f in freedoms for _ in range(min(f, 2))]
+    is_shared = [freedoms[i // 2] == Freedom.LIGHT for i in free_terms(freedoms)]
     if not any(is_shared):
         return solve_symmetric(gram, right)
     ours = places((i for i, shared in enumerate(is_shared) if shared), gram)

@@ -85,7 +85,8 @@ def composite_errors(
         kept = places(free, images)
         right = (seen - usual[:, None]).index_select(3, kept)
         system = gram.index_select(2, kept).index_select(3, kept)
-        system = system + RIDGE * torch.eye(len(free)).to(system)
+        eye = torch.eye(len(free), dtype=system.dtype, device=system.device)
+        system = system + RIDGE * eye
         system, right = system[:, None].movedim(0, -3), right.movedim(0, -2)
         found = solve_channels(system, right, behind.freedoms)
         left = left - (found * right).sum(3).movedim(-1, 0)
