@@ -12,10 +12,10 @@ from sklearn_sprites import (
     LayeredSpriteDecomposition,
     Regression,
 )
+from sklearn_sprites._engine.modules.turns import TURNS
 from sklearn_sprites._engine.training.components import Windows
 from sklearn_sprites._engine.training.own_colors import recur_in_colors
 from sklearn_sprites._engine.training.turned_windows import (
-    TURNS,
     few_and_small,
     in_all_turns,
     left_in_turns,
@@ -151,10 +151,15 @@ def test_pictures_that_are_each_others_turns_leave_nothing():
 
 
 def test_few_and_small_windows_tell_enough():
-    windows = torch.rand(501, 2, 64, 40)
-    assert few_and_small(windows).shape == (167, 2, 32, 20)
-    small = windows[:9, :, :30, :20]
-    assert torch.equal(few_and_small(small), small)
+    image, mask = torch.rand(501, 2, 64, 40), torch.rand(501, 64, 40)
+    found = few_and_small(Windows(image, image, mask))
+    assert found.image.shape == found.ground.shape == (167, 2, 32, 20)
+    assert found.mask.shape == (167, 32, 20)
+    small = Windows(
+        image[:9, :, :30, :20], image[:9, :, 30:60, :20], mask[:9, :30, :20]
+    )
+    for part, other in zip(few_and_small(small), small, strict=True):
+        assert torch.equal(part, other)
 
 
 def make_flags(ground, n=120, n_objects=3, seed=0):

@@ -43,10 +43,10 @@ class Left(NamedTuple):
 def recur_in_colors(look: FirstLook) -> bool:
     """Whether objects that stand alone have parts, and look like one of K pictures.
 
-    What differs by tints, sizes or angles from image to image, if only some of the
-    kinds are turned, does not recur; what is of one color needs none of its own.
-    Objects are looked at as they differ from the ground, whose light may vary, and as
-    they are, before grounds that vary by place.
+    What differs by tints, sizes or angles from image to image does not recur, also if
+    other kinds do; what is of one color needs none of its own. Objects are looked at as
+    they differ from the ground, whose light may vary, and as they are, before grounds
+    that vary by place.
     """
     if look.spec.channels == 1:
         return False
@@ -72,11 +72,7 @@ def _do_recur(left: Left) -> bool:
 
 def are_turned(windows: Windows, k: int, noise: float) -> bool:
     """Whether objects, also only some kinds of them, are alike in other turns."""
-    apart = few_and_small((windows.image - windows.ground) * windows.mask[:, None])
-    masks = few_and_small(windows.mask[:, None])
-    squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
-    noisy = noise * masks.sum((1, 2, 3)) / squares
-    points = apart / squares.sqrt()[:, None, None, None]
+    points, noisy = differences(few_and_small(windows), noise)
     draws = generator(np.random.SeedSequence(0), "cpu")
     upright = (_nearest(points.flatten(1), k) - noisy).clamp_min(0).mean()
     turned = (left_in_turns(points, k, draws) - noisy).clamp_min(0).mean()
@@ -89,18 +85,24 @@ def noise_beside(windows: Windows) -> float:
     return float(beside.median()) / MEDIAN if len(beside) else 0.0
 
 
+def differences(windows: Windows, noise: float) -> tuple[Tensor, Tensor]:
+    """Objects less the ground, of length one, and the share of noise in each, (n,)."""
+    mask = windows.mask[:, None]
+    apart = (windows.image - windows.ground) * mask
+    squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
+    noisy = noise * mask.sum((1, 2, 3)) / squares
+    return apart / squares.sqrt()[:, None, None, None], noisy
+
+
 def shares_left(windows: Windows, k: int, noise: float) -> Left:
     """What K pictures, and one color per object, leave of objects.
 
     `noise` is what images leave per pixel in any case.
     """
     mask = windows.mask[:, None]
-    apart = (windows.image - windows.ground) * mask
-    squares = apart.square().sum((1, 2, 3)).clamp_min(1e-9)
-    noisy = noise * mask.sum((1, 2, 3)) / squares
-    points = apart / squares.sqrt()[:, None, None, None]
+    points, noisy = differences(windows, noise)
     bright = points.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
-    more, usual = k + math.ceil(SPARES * k), apart.shape[1] ** -0.5
+    more, usual = k + math.ceil(SPARES * k), points.shape[1] ** -0.5
     return Left(
         (_nearest(points.flatten(1), k) - noisy).clamp_min(0),
         (_nearest(points.flatten(1), more) - noisy).clamp_min(0),
