@@ -49,7 +49,7 @@ def seen_choices(
     from sklearn_sprites._engine.training.plain_light import is_plain_but_for_light
     from sklearn_sprites._engine.training.recurring import (
         coarsest_pixels,
-        lie_in_all_directions,
+        lie_in_several_directions,
     )
 
     seen = _given_size(params, shape)
@@ -66,7 +66,7 @@ def seen_choices(
     if is_open and "color" not in seen and not spec.has_own_colors:
         on_black = spec.n_backgrounds == 0 and is_sought(params)
         if spec.has_picture or on_black:
-            is_turned = lie_in_all_directions(look, are_all=on_black)
+            is_turned = lie_in_several_directions(look, in_all=on_black)
             seen |= {"transformations": POSES} if is_turned else {}
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):

@@ -91,7 +91,7 @@ def test_on_black_sprites_have_most_of_the_side_of_images():
 
 
 @pytest.mark.parametrize("angles", [True, False])
-def test_layers_over_pictures_are_turned_where_things_lie_in_all_directions(angles):
+def test_layers_over_pictures_are_turned_where_things_lie_in_several_directions(angles):
     model = fitted(turned(angles=angles), 1)
     taken = model.resolved_params_
     assert taken["background"] == "gain"

@@ -10,7 +10,7 @@ from sklearn_sprites._engine.training.first_look import FEW, MOST, FirstLook
 from sklearn_sprites._engine.training.recurring import (
     MARGIN,
     larger_side,
-    lie_in_all_directions,
+    lie_in_several_directions,
     sprite_side,
 )
 
@@ -87,7 +87,7 @@ def test_where_nothing_recurs_there_is_no_size(case):
         kinds = [tuple(draws.integers(4, 30, 2)) for _ in range(400)]
         images = boxes(kinds, n_objects=1)
     assert sprite_side(FirstLook(images, SPEC)) is None
-    assert not lie_in_all_directions(FirstLook(images, SPEC))
+    assert not lie_in_several_directions(FirstLook(images, SPEC))
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_where_nothing_recurs_there_is_no_size(case):
         (lambda draws: 0.5 + np.pi * draws.integers(2), False),  # upside down
     ],
 )
-def test_bars_that_lie_in_all_directions_are_turned(angles, turned):
-    assert lie_in_all_directions(FirstLook(bars(angles), SPEC)) == turned
+def test_bars_that_lie_in_several_directions_are_turned(angles, turned):
+    assert lie_in_several_directions(FirstLook(bars(angles), SPEC)) == turned
 
 
 def test_round_things_lie_in_no_direction():
     images = bars(lambda draws: draws.uniform(0, 2 * np.pi))
     images[..., : SIDE // 2] = 0.4  # discs are on the right
-    assert not lie_in_all_directions(FirstLook(images, SPEC))
+    assert not lie_in_several_directions(FirstLook(images, SPEC))
 
 
 def test_some_images_are_looked_at_as_many_as_have_a_million_pixels():

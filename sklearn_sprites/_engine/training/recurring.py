@@ -92,10 +92,10 @@ def coarsest_pixels(look: FirstLook, is_shaded: bool) -> int:
     return 2 ** math.floor(math.log2(max(room, 1)))
 
 
-def lie_in_all_directions(look: FirstLook, are_all: bool = False) -> bool:
+def lie_in_several_directions(look: FirstLook, in_all: bool = False) -> bool:
     """Whether things that are alike, and longer than wide, lie at other angles.
 
-    With `are_all`, at hardly any angle more often than at others: quarters of a turn,
+    With `in_all`, at hardly any angle more often than at others: quarters of a turn,
     at which different kinds may be alike, are not enough.
     """
     with isolated(grad=False):
@@ -113,7 +113,7 @@ def lie_in_all_directions(look: FirstLook, are_all: bool = False) -> bool:
             return False
         along, across = (found.spread[chosen] - trace[chosen, None] / 2).unbind(1)
         angle = torch.atan2(2 * found.slant[chosen], along - across) / 2
-        if are_all and not _are_spread(angle):
+        if in_all and not _are_spread(angle):
             return False
         between = (angle[:, None] - angle).abs()
         between = torch.minimum(between, math.pi - between)
