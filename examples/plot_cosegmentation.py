@@ -11,7 +11,9 @@ import numpy as np
 from sklearn_sprites import ReconstructionDisplay, SpriteClustering, SpriteDisplay
 from sklearn_sprites.datasets import make_traffic_signs
 
-X, _, masks = make_traffic_signs(300, n_classes=1, return_masks=True, random_state=0)
+X, _, masks = make_traffic_signs(
+    300, n_classes=1, size=20, return_masks=True, random_state=0
+)
 
 # %%
 # One cluster: no grouping, only separation.

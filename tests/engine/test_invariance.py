@@ -51,11 +51,7 @@ def _assert_independent(function, n_rows, *inputs):
     for n_threads in (1, 2):  # which may differ in bits, on some machines
         torch.set_num_threads(n_threads)
         expected = function(*inputs)
-        for order in (
-            torch.arange(n_rows).roll(1),
-            make.permutation(n_rows),
-            torch.arange(n_rows) * 7 % 64,
-        ):
+        for order in (make.permutation(n_rows), torch.arange(n_rows) * 7 % 64):
             found = function(*(value[order] for value in inputs))
             assert torch.equal(found, expected[order])
         others = [v + make.normal(*v.shape).float() for v in inputs]

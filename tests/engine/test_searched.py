@@ -279,7 +279,6 @@ def test_angles_from_all_around_are_even_and_others_are_not(make):
         ({}, True),
         ({"init": shapes()}, True),
         ({"init": "k-means++"}, False),
-        ({"encoder": "resnet20", "max_epochs": 1}, False),
         ({"curriculum": (("color", "affine", "thin_plate_spline"),)}, False),
         ({"transformations": ("color", "affine")}, False),
         ({"n_backgrounds": 1, "background_transformations": ("affine",)}, False),
