@@ -169,23 +169,26 @@ def apply_color(images, params):
     return out
 
 
-def ridge(columns, target, weights, prior, strength):
+def ridge(columns, target, weights, prior, strength, ties=()):
     """Least squares with a pull towards `prior`, as rows added to the equations.
 
-    Minimizes ``sum_p w_p (y_p - a_p theta)^2 + sum_j s_j (theta_j - t_j)^2``.
+    Minimizes ``sum_p w_p (y_p - a_p theta)^2 + sum_j s_j (theta_j - t_j)^2``, plus
+    ``(b theta)^2`` for every row b of `ties`.
     """
     root = weights.sqrt()
     pull = torch.diag(torch.stack(strength).sqrt())
-    equations = torch.cat([columns * root[:, None], pull])
+    equations = torch.cat([columns * root[:, None], pull, *ties])
     right = torch.cat([target * root, pull @ torch.stack(prior)])
+    right = torch.cat([right, right.new_zeros(len(equations) - len(right))])
     return torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
 
 
-def solve_layers(appearances, shares, freedoms, target, strength):
+def solve_layers(appearances, shares, freedoms, target, strength, tie=0.0):
     """Gains and biases of all layers: one image after the other, all channels at once.
 
     Every color that is solved, of one channel or (freedom 3) of all of them, is a
-    column over the pixels of all channels.
+    column over the pixels of all channels. With freedom 4, its squared distance from
+    its mean over the channels costs `tie`.
     """
     m, channels, pixels = target.shape
     out = [torch.zeros(m, channels, 2, dtype=target.dtype) for _ in freedoms]
@@ -207,12 +210,20 @@ def solve_layers(appearances, shares, freedoms, target, strength):
                     prior.append(number(1.0 - which))
                     pulls.append(number(strength * len(group)))
                     whose.append((layer, group, which))
+        ties = []
+        for layer, which in [(k, w) for k in range(len(freedoms)) for w in (0, 1)]:
+            if freedoms[layer] == 4:
+                ours = [(k, w) == (layer, which) for k, _, w in whose]
+                spread = target.new_zeros(channels, len(whose))
+                spread[:, ours] = torch.eye(channels).to(target) - 1 / channels
+                ties.append(tie**0.5 * spread)
         found = ridge(
             torch.stack(columns, 1),
             rest.flatten(),
             target.new_full((channels * pixels,), 1 / pixels),
             prior,
             pulls,
+            ties,
         )
         for value, (layer, group, which) in zip(found, whose, strict=True):
             out[layer][i, group, which] = value - (1.0 - which)

@@ -117,7 +117,9 @@ class Predictor:
         every = torch.arange(self.spec.n_sprites, device=images.device)
         every = every.expand(len(images), -1)
         errors = candidate_errors(
-            model, images, every, description, self.active, before=before
+            *(model, images, every, description, self.active),
+            before=before,
+            is_priced=False,
         )  # (B, K, M)
         n_behind = errors.shape[2]
         best = errors.flatten(1).argmin(1)

@@ -11,7 +11,7 @@ from sklearn_sprites._engine.models.candidates import (
     candidate_errors,
     lend,
 )
-from sklearn_sprites._engine.ops.color import RIDGE
+from sklearn_sprites._engine.ops.color import RIDGE, TIE
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import COLORS, SPLINE_GRID, ModelSpec
 from tests import oracles
@@ -49,11 +49,12 @@ def images_for(spec, n=4, seed=11):
     return Draws(seed).uniform(*shape).float()
 
 
-def all_errors(model, images):
+def all_errors(model, images, *, is_priced=False):
     spec = model.spec
     description = model.describe(images, every_name(spec))
     every = torch.arange(spec.n_sprites).expand(len(images), -1)
-    return candidate_errors(model, images, every, description, every_name(spec))
+    described = every, description, every_name(spec)
+    return candidate_errors(model, images, *described, is_priced=is_priced)
 
 
 def assert_near(found, expected, tolerance):
@@ -92,12 +93,16 @@ class SlowTwin:
         ]
         return oracles.sample(image[None], torch.stack(points, 1)[None], padding)[0]
 
-    def color(self, names, params):
-        """Predicted colors (C, 2), and how much of them is solved instead."""
+    def color(self, names, params, is_front):
+        """Predicted colors (C, 2), and how much of them is solved instead.
+
+        The channels of what is in front of something are tied.
+        """
         found = torch.zeros(self.spec.channels, 2, dtype=torch.float64)
         name = next((name for name in names if name in COLORS), None)
         if name is not None and self.spec.color == "solve":
-            return found, {"color": 2, "linear_color": 1, "light": 3}[name]
+            freedom = {"color": 2, "linear_color": 1, "light": 3}[name]
+            return found, 4 if is_front and freedom == 2 else freedom
         if name == "color":
             found = params[name].view(-1, 2)
         elif name == "linear_color":
@@ -113,7 +118,7 @@ class SlowTwin:
         padding = "zeros" if layered else "border"
         drawn = self.warp(self.sprites[k], spec.transformations, params, padding)
         look, alpha = drawn[: spec.channels], torch.ones_like(drawn[0])
-        color, freedom = self.color(spec.transformations, params)
+        color, freedom = self.color(spec.transformations, params, layered)
         looks, colors, freedoms = [look], [color], [freedom]
         shares = [alpha]
         if layered:
@@ -121,7 +126,7 @@ class SlowTwin:
             names = spec.background_transformations
             back = self.warp(self.backgrounds[m], names, behind, "border")
             alpha = torch.stack([oracles.softclip(v) for v in drawn[-1]])
-            color, freedom = self.color(names, behind)
+            color, freedom = self.color(names, behind, False)
             looks, colors = [look, back], [*colors, color]
             freedoms, shares = [*freedoms, freedom], [alpha, 1 - alpha]
         colors = self.solve(b, looks, shares, colors, freedoms, layered)
@@ -142,6 +147,7 @@ class SlowTwin:
                 freedoms,
                 target,
                 RIDGE,
+                TIE,
             )
             return [one[0] for one in solved]
         out = torch.zeros_like(colors[0])
@@ -215,7 +221,7 @@ def test_nothing_active_compares_with_the_untransformed_sprites(spec):
 @every_spec
 def test_candidates_are_gathered_by_their_own_index(spec):
     model, images = random_model(spec, 2), images_for(spec, 5)
-    everything = all_errors(model, images)
+    everything = all_errors(model, images, is_priced=True)
     picked = torch.randint(spec.n_sprites, (5, 2), generator=Draws(0).generator)
     description = model.describe(images, every_name(spec))
     found = candidate_errors(model, images, picked, description, every_name(spec))

@@ -13,14 +13,14 @@ few_epochs = pytest.mark.filterwarnings("ignore:SpriteClustering stopped after")
 
 
 def rings(n=60, side=16):
-    """Rings on plain grounds, both in any color, and where they are."""
+    """Rings on plain grounds, both in any gray, and where they are."""
     draws = np.random.default_rng(0)
     y, x = np.indices((side, side))
     middles = draws.uniform(6.5, 8.5, (n, 2, 1, 1))
     far = np.hypot(y - middles[:, 0], x - middles[:, 1])
     masks = (far > 2.5) & (far < 5.5)
-    colors = draws.uniform(0, 1, (n, 3))
-    others = (colors + draws.uniform(0.3, 0.7, (n, 3))) % 1
+    colors = draws.uniform(0, 1, (n, 1))
+    others = (colors + draws.uniform(0.3, 0.7, (n, 1))) % 1
     shown = np.where(masks[..., None], colors[:, None, None], others[:, None, None])
     return shown, masks
 

@@ -42,11 +42,14 @@ def candidate_errors(
     active: frozenset[str],
     noise: Tensor | None = None,
     before: Shifted | None = None,
+    *,
+    is_priced: bool = True,
 ) -> Tensor:
     """Squared errors, summed over an image, of candidate sprites.
 
     candidates (B, S) holds sprites; the result is (B, S, max(M, 1)). With `before`,
-    what is drawn is shifted back and compared with that.
+    what is drawn is shifted back and compared with that. If priced, errors hold what
+    it costs that channels change apart.
     """
     n_behind = max(model.spec.n_backgrounds, 1)
     shape = (*candidates.shape, n_behind)
@@ -60,7 +63,10 @@ def candidate_errors(
         for chunk, found in zip(pairs.split(size, 1), errors.split(size), strict=True):
             drawn = model.front(chunk[0], chunk[1], description)
             found.copy_(
-                _errors(model, drawn, images, chunk, description, active, noise, before)
+                _errors(
+                    *(model, drawn, images, chunk, description, active, noise, before),
+                    is_priced=is_priced,
+                )
             )
     return errors.view(shape)
 
@@ -116,6 +122,8 @@ def _errors(
     active: frozenset[str],
     noise: Tensor | None = None,
     before: Shifted | None = None,
+    *,
+    is_priced: bool = True,
 ) -> Tensor:
     """Errors (m,) of sprites as drawn, (m, D, H, W).
 
@@ -126,8 +134,13 @@ def _errors(
     target = images.index_select(0, rows)
     if model.spec.is_layered and model.spec.color == "solve":
         front, alpha, back = model.layers(drawn, rows, behind, description, noise)
-        shown, freedoms = [alpha, 1 - alpha], model.freedoms(active)
-        return layered_errors([front, back], shown, freedoms, target.flatten(2))
+        return layered_errors(
+            [front, back],
+            [alpha, 1 - alpha],
+            model.freedoms(active),
+            target.flatten(2),
+            is_priced=is_priced,
+        )
     finished = model.finish(
         drawn, target, rows, sprites, behind, description, active, noise
     )

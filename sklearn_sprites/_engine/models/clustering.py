@@ -248,10 +248,16 @@ class ClusteringModel(nn.Module):
         return FREEDOMS[name]
 
     def freedoms(self, active: frozenset[str]) -> list[Freedom]:
-        """The sprites' freedom and the backgrounds'."""
+        """The sprites' freedom and the backgrounds'.
+
+        A sprite over backgrounds could hide what tells it from others in a channel of
+        its own, and end where they do: its channels are tied.
+        """
         spec = self.spec
         names = (spec.transformations, spec.background_transformations)
-        return [self._freedom(n, active) for n in names]
+        front, behind = (self._freedom(n, active) for n in names)
+        is_tied = spec.is_layered and front == Freedom.FULL
+        return [Freedom.TIED if is_tied else front, behind]
 
     def _predicted_color(self, params: dict[str, Tensor], like: Tensor) -> Tensor:
         """Predicted colors (m, C, 2), zeros where there are none."""

@@ -12,6 +12,7 @@ from enum import IntEnum
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sklearn_sprites._engine.ops.constants import constant, places
 from sklearn_sprites._engine.ops.linear import solve_symmetric
@@ -21,12 +22,14 @@ class Freedom(IntEnum):
     """What is solved of colors.
 
     Nothing; a gain, or a gain and a bias, per channel; or one of each for all channels.
+    Tied, they are solved per channel and drawn to their means over channels.
     """
 
     NONE = 0
     GAIN = 1
     FULL = 2
     LIGHT = 3
+    TIED = 4
 
 
 #: By the name of a transformation of colors.
@@ -38,6 +41,7 @@ FREEDOMS = {
 }
 NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
+TIE = 0.03  # mean squared error that a squared distance from a tied mean is worth
 
 
 def apply_color(images: Tensor, params: Tensor) -> Tensor:
@@ -108,18 +112,34 @@ def layered_errors(
     weights: list[Tensor],
     freedoms: Sequence[int],
     target: Tensor,
+    *,
+    is_priced: bool = False,
 ) -> Tensor:
     """Squared errors (m,), summed over an image, of composites in their best colors.
 
     What composing the layers in :func:`solve_layers`' colors would leave, but for
-    rounding, from scalar products alone.
+    rounding, from scalar products alone. If priced, with what ties cost.
     """
     products = _products(appearances, weights, target)
     found = _solve(products, freedoms)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
     explained = (2 * right - (gram @ found[..., None])[..., 0]) * found
     left = products[..., -1, -1] - explained.sum(-1)  # (m, C)
-    return left.clamp_min(0).sum(-1) * target.shape[-1]
+    left = left.clamp_min(0).sum(-1)
+    if is_priced:
+        left = left + _price(found, freedoms)
+    return left * target.shape[-1]
+
+
+def _price(found: Tensor, freedoms: Sequence[int]) -> Tensor:
+    """What the ties of gains and biases (m, C, 2 L) cost, (m,)."""
+    colors = found.unflatten(-1, (-1, 2)).unbind(-2)
+    pairs = zip(colors, freedoms, strict=True)
+    tied = [color for color, freedom in pairs if freedom == Freedom.TIED]
+    apart = [color - color.mean(-2, keepdim=True) for color in tied]
+    return found.new_zeros(len(found)) + sum(
+        TIE * spread.square().flatten(1).sum(1) for spread in apart
+    )
 
 
 def _products(
@@ -164,12 +184,33 @@ def solve_channels(gram: Tensor, right: Tensor, freedoms: Sequence[int]) -> Tens
     """Solve for the free terms of all channels, some of which may share theirs.
 
     gram (..., C, n, n) and right (..., C, n); the result is like `right`. What layers
-    in one :attr:`Freedom.LIGHT` share is solved first, with all the rest eliminated
-    channel by channel.
+    in one :attr:`Freedom.LIGHT` share, and the means that ties draw to, is solved
+    first, with all the rest eliminated channel by channel.
     """
-    is_shared = [freedoms[i // 2] == Freedom.LIGHT for i in free_terms(freedoms)]
+    whose = [freedoms[i // 2] for i in free_terms(freedoms)]
+    is_shared = [freedom == Freedom.LIGHT for freedom in whose]
+    tied = [i for i, freedom in enumerate(whose) if freedom == Freedom.TIED]
+    if tied and right.shape[-2] > 1:
+        gram, right = _with_means(gram, right, tied)
+        is_shared += [True] * len(tied)
     if not any(is_shared):
         return solve_symmetric(gram, right)
+    return _solve_shared(gram, right, is_shared)[..., : len(whose)]
+
+
+def _with_means(gram: Tensor, right: Tensor, tied: list[int]) -> tuple[Tensor, Tensor]:
+    """The systems with one more term for each tied one, at a price on their distance.
+
+    Solved for as terms that channels share, these are the means.
+    """
+    n, s = right.shape[-1], len(tied)
+    eye = torch.eye(n + s, dtype=gram.dtype, device=gram.device)
+    apart = eye.index_select(0, places(tied, gram)) - eye[n:]  # (s, n + s)
+    return pad(gram, (0, s, 0, s)) + TIE * apart.mT @ apart, pad(right, (0, s))
+
+
+def _solve_shared(gram: Tensor, right: Tensor, is_shared: list[bool]) -> Tensor:
+    """Solve for the terms of all channels, some of which are one for all of them."""
     ours = places((i for i, shared in enumerate(is_shared) if shared), gram)
     rows = gram.index_select(-2, ours)
     matrix, seen = rows.index_select(-1, ours), right.index_select(-1, ours)
