@@ -183,12 +183,12 @@ def ridge(columns, target, weights, prior, strength, ties=()):
     return torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
 
 
-def solve_layers(appearances, shares, freedoms, target, strength, tie=0.0):
+def solve_layers(appearances, shares, freedoms, target, strength, tie=0.0, pull=0.0):
     """Gains and biases of all layers: one image after the other, all channels at once.
 
     Every color that is solved, of one channel or (freedom 3) of all of them, is a
     column over the pixels of all channels. With freedom 4, its squared distance from
-    its mean over the channels costs `tie`.
+    its mean over the channels costs `tie`, and a squared bias `pull`.
     """
     m, channels, pixels = target.shape
     out = [torch.zeros(m, channels, 2, dtype=target.dtype) for _ in freedoms]
@@ -208,7 +208,8 @@ def solve_layers(appearances, shares, freedoms, target, strength, tie=0.0):
                     column[group] = seen[group]
                     columns.append(column.flatten())
                     prior.append(number(1.0 - which))
-                    pulls.append(number(strength * len(group)))
+                    more = pull if (freedom, which) == (4, 1) else 0
+                    pulls.append(number((strength + more) * len(group)))
                     whose.append((layer, group, which))
         ties = []
         for layer, which in [(k, w) for k in range(len(freedoms)) for w in (0, 1)]:

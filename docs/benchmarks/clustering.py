@@ -26,6 +26,7 @@ OPTIONS = {
     "badges": {"n_clusters": 8},
     "lit": {"n_clusters": 8},
     "belt": {"n_clusters": 5, "n_backgrounds": 1},
+    "shields": {"n_clusters": 8, "n_backgrounds": 1},
 }
 TARGETS = {
     "digits": (0.94, 15),

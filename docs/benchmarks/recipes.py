@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_images
 
 FILES = {"mnist": "mnist_test.npz", "usps": "usps.npz", "gtsrb8": "gtsrb8.npz"}
 SETS = (
@@ -23,8 +23,10 @@ SETS = (
     "badges",
     "lit",
     "belt",
+    "shields",
 )
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
+SHIELDS = [(0.85, 0.1, 0.15), (0.1, 0.3, 0.8)]  # colors of discs and of squares
 PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, brackets
 ON_BELT = (0.4, 0.2, 0.2, 0.1, 0.1)  # and of these on a belt
 
@@ -43,6 +45,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         return in_any_light(images, seed), labels
     if name == "belt":
         return on_a_belt(600, seed)
+    if name == "shields":
+        return shields(1000, seed)
     with np.load(folder / FILES.get(name, FILES["mnist"])) as archive:
         images, labels = archive["images"], archive["labels"].astype(int)
     if name == "color":
@@ -161,6 +165,50 @@ def in_any_light(images: NDArray, seed: int) -> NDArray:
     """Images at 40 to 100 % of their brightness, all channels alike."""
     light = np.random.default_rng([seed, 1]).uniform(0.4, 1, (len(images), 1, 1, 1))
     return np.round(images * light).astype(np.uint8)
+
+
+def shields(n_images: int, seed: int, side: int = 32) -> tuple[NDArray, NDArray]:
+    """Red discs and blue squares over photographs, in any light; eight kinds.
+
+    They are plain, or show a white bar, disc or post.
+    """
+    rng = np.random.default_rng(seed)
+    photographs = load_sample_images().images
+    kinds = rng.integers(0, 8, n_images)
+    line = (np.arange(4 * side) + 0.5) / (2 * side) - 1
+    images = np.empty((n_images, side, side, 3))
+    for image, kind in zip(images, kinds, strict=True):
+        right, down = (line - shift for shift in rng.uniform(-0.2, 0.2, 2))
+        z = (right + 1j * down[:, None]) / rng.uniform(0.6, 0.8)
+        alpha = _is_within(kind // 4, z)[..., None].astype(float)
+        white = alpha * _is_drawn(kind % 4, z)[..., None]
+        color = white * 0.95 + (alpha - white) * SHIELDS[kind // 4]
+        color *= rng.uniform(0.4, 1) * rng.uniform(0.9, 1, 3)
+        color, alpha = (
+            a.reshape(side, 4, side, 4, -1).mean((1, 3)) for a in (color, alpha)
+        )
+        behind = _cut_out(photographs[rng.integers(2)], side, rng)
+        image[:] = color + (1 - alpha) * behind / 255
+    images += rng.normal(0, 0.015, images.shape)
+    return np.clip(255 * images, 0, 255).astype(np.uint8), kinds
+
+
+def _is_drawn(drawing: int, z: NDArray) -> NDArray:
+    """Whether points `z` of a shield are white: nowhere, in a bar, a disc or a post."""
+    x, y = np.abs(z.real), np.abs(z.imag)
+    if drawing == 0:
+        return np.zeros(z.shape, bool)
+    if drawing == 2:
+        return np.abs(z) < 0.4
+    return (y < 0.2) & (x < 0.65) if drawing == 1 else (x < 0.2) & (y < 0.6)
+
+
+def _cut_out(photograph: NDArray, side: int, rng: np.random.Generator) -> NDArray:
+    """A square of a photograph, one to six times as large and reduced to `side`."""
+    zoom = rng.integers(1, 7)
+    top, left = (rng.integers(0, n - zoom * side + 1) for n in photograph.shape[:2])
+    part = photograph[top : top + zoom * side, left : left + zoom * side]
+    return part.reshape(side, zoom, side, zoom, 3).mean((1, 3))
 
 
 def _is_within(outline: int, z: NDArray) -> NDArray:

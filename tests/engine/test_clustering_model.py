@@ -11,7 +11,7 @@ from sklearn_sprites._engine.models.candidates import (
     candidate_errors,
     lend,
 )
-from sklearn_sprites._engine.ops.color import RIDGE, TIE
+from sklearn_sprites._engine.ops.color import PULL, RIDGE, TIE
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import COLORS, SPLINE_GRID, ModelSpec
 from tests import oracles
@@ -148,6 +148,7 @@ class SlowTwin:
                 target,
                 RIDGE,
                 TIE,
+                PULL,
             )
             return [one[0] for one in solved]
         out = torch.zeros_like(colors[0])

@@ -250,8 +250,8 @@ class ClusteringModel(nn.Module):
     def freedoms(self, active: frozenset[str]) -> list[Freedom]:
         """The sprites' freedom and the backgrounds'.
 
-        A sprite over backgrounds could hide what tells it from others in a channel of
-        its own, and end where they do: its channels are tied.
+        A sprite over backgrounds could hide what tells it from others under a bias, in
+        one channel or in all, and end where they do: its colors are tied.
         """
         spec = self.spec
         names = (spec.transformations, spec.background_transformations)

@@ -22,7 +22,8 @@ class Freedom(IntEnum):
     """What is solved of colors.
 
     Nothing; a gain, or a gain and a bias, per channel; or one of each for all channels.
-    Tied, they are solved per channel and drawn to their means over channels.
+    Tied, they are solved per channel, and drawn to their means over channels, and
+    biases to zero.
     """
 
     NONE = 0
@@ -41,7 +42,8 @@ FREEDOMS = {
 }
 NO_CHANGE = (1.0, 0.0)  # gain and bias
 RIDGE = 1e-3  # variance, in squared model units, below which gains stay at one
-TIE = 0.03  # mean squared error that a squared distance from a tied mean is worth
+TIE = 0.03  # mean squared error that a squared distance from a tied mean is worth,
+PULL = 0.03  # and the square of a tied bias
 
 
 def apply_color(images: Tensor, params: Tensor) -> Tensor:
@@ -132,14 +134,15 @@ def layered_errors(
 
 
 def _price(found: Tensor, freedoms: Sequence[int]) -> Tensor:
-    """What the ties of gains and biases (m, C, 2 L) cost, (m,)."""
+    """What it costs that tied gains and biases (m, C, 2 L) are as they are, (m,)."""
+    price = found.new_zeros(len(found))
     colors = found.unflatten(-1, (-1, 2)).unbind(-2)
-    pairs = zip(colors, freedoms, strict=True)
-    tied = [color for color, freedom in pairs if freedom == Freedom.TIED]
-    apart = [color - color.mean(-2, keepdim=True) for color in tied]
-    return found.new_zeros(len(found)) + sum(
-        TIE * spread.square().flatten(1).sum(1) for spread in apart
-    )
+    for color, freedom in zip(colors, freedoms, strict=True):
+        if freedom == Freedom.TIED:
+            apart = color - color.mean(-2, keepdim=True)
+            price = price + TIE * apart.square().flatten(1).sum(1)
+            price = price + PULL * color[..., 1].square().sum(1)
+    return price
 
 
 def _products(
@@ -166,12 +169,19 @@ def _solve(products: Tensor, freedoms: Sequence[int]) -> Tensor:
     free = places(free_terms(freedoms), products)
     fixed = whole.index_fill(0, free, 0)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
-    right = right - gram @ fixed + RIDGE * whole
+    pulls = pulls_of(freedoms, products)
+    right = right - gram @ fixed + pulls * whole
     gram = gram.index_select(-2, free).index_select(-1, free)
-    gram = gram + RIDGE * torch.eye(len(free), dtype=gram.dtype, device=gram.device)
+    gram = gram + pulls.index_select(-1, free).diag()
     found = fixed.expand_as(right).clone()
     solved = solve_channels(gram, right.index_select(-1, free), freedoms)
     return found.index_copy_(-1, free, solved)
+
+
+def pulls_of(freedoms: Sequence[int], like: Tensor) -> Tensor:
+    """How strongly the layers' gains and biases, in turn, are drawn to no change."""
+    pulls = [(RIDGE, RIDGE + PULL * (f == Freedom.TIED)) for f in freedoms]
+    return constant((pull for pair in pulls for pull in pair), like)
 
 
 def free_terms(freedoms: Sequence[int]) -> list[int]:

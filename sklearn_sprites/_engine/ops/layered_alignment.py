@@ -20,9 +20,9 @@ from sklearn_sprites._engine.ops.alignment import (
 )
 from sklearn_sprites._engine.ops.color import (
     NO_CHANGE,
-    RIDGE,
     apply_color,
     free_terms,
+    pulls_of,
     solve_channels,
     solve_layers,
 )
@@ -85,8 +85,8 @@ def composite_errors(
         kept = places(free, images)
         right = (seen - usual[:, None]).index_select(3, kept)
         system = gram.index_select(2, kept).index_select(3, kept)
-        eye = torch.eye(len(free), dtype=system.dtype, device=system.device)
-        system = system + RIDGE * eye
+        pulls = pulls_of(behind.freedoms, images)
+        system = system + pulls.index_select(0, kept).diag()
         system, right = system[:, None].movedim(0, -3), right.movedim(0, -2)
         found = solve_channels(system, right, behind.freedoms)
         left = left - (found * right).sum(3).movedim(-1, 0)
