@@ -11,7 +11,7 @@ from sklearn_sprites._engine.models.candidates import (
     candidate_errors,
     lend,
 )
-from sklearn_sprites._engine.ops.color import PULL, RIDGE, TIE
+from sklearn_sprites._engine.ops.color import PULL, RIDGE, TIE, Freedom
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import COLORS, SPLINE_GRID, ModelSpec
 from tests import oracles
@@ -102,7 +102,8 @@ class SlowTwin:
         name = next((name for name in names if name in COLORS), None)
         if name is not None and self.spec.color == "solve":
             freedom = {"color": 2, "linear_color": 1, "light": 3}[name]
-            return found, 4 if is_front and freedom == 2 else freedom
+            is_tied = is_front and len(found) > 1 and freedom == 2
+            return found, 4 if is_tied else freedom
         if name == "color":
             found = params[name].view(-1, 2)
         elif name == "linear_color":
@@ -328,3 +329,15 @@ def test_mask_noise_moves_alpha_alone():
     assert gap < 0.2  # the sprite is (all but) gone, whichever it is
     clear = model.draw(images, b, 0 * b, 0 * b, description, active)
     assert (clear.image - behind.image).abs().max() > 0.2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("n_backgrounds", [0, 1])
+def test_colors_are_tied_where_a_colored_sprite_lies_over_something(
+    channels, n_backgrounds
+):
+    spec = ModelSpec(2, n_backgrounds, channels, 6, 5, ("color", "affine"), ("color",))
+    front, behind = random_model(spec, 0).freedoms(every_name(spec))
+    is_tied = n_backgrounds > 0 and channels > 1
+    assert front == (Freedom.TIED if is_tied else Freedom.FULL)
+    assert behind == Freedom.FULL

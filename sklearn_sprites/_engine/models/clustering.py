@@ -250,13 +250,13 @@ class ClusteringModel(nn.Module):
     def freedoms(self, active: frozenset[str]) -> list[Freedom]:
         """The sprites' freedom and the backgrounds'.
 
-        A sprite over backgrounds could hide what tells it from others under a bias, in
-        one channel or in all, and end where they do: its colors are tied.
+        A colored sprite over backgrounds could hide what tells it from others under a
+        bias, in one channel or in all, and end where they do: its colors are tied.
         """
         spec = self.spec
         names = (spec.transformations, spec.background_transformations)
         front, behind = (self._freedom(n, active) for n in names)
-        is_tied = spec.is_layered and front == Freedom.FULL
+        is_tied = spec.is_layered and spec.channels > 1 and front == Freedom.FULL
         return [Freedom.TIED if is_tied else front, behind]
 
     def _predicted_color(self, params: dict[str, Tensor], like: Tensor) -> Tensor:
