@@ -49,7 +49,7 @@ def candidate_errors(
 
     candidates (B, S) holds sprites; the result is (B, S, max(M, 1)). With `before`,
     what is drawn is shifted back and compared with that. If priced, errors hold what
-    it costs that channels change apart.
+    tied colors cost.
     """
     n_behind = max(model.spec.n_backgrounds, 1)
     shape = (*candidates.shape, n_behind)
