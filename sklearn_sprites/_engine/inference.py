@@ -116,10 +116,9 @@ class Predictor:
         description = model.describe(images, self.active)
         every = torch.arange(self.spec.n_sprites, device=images.device)
         every = every.expand(len(images), -1)
+        what = images, every, description, self.active
         errors = candidate_errors(
-            *(model, images, every, description, self.active),
-            before=before,
-            is_priced=False,
+            model, *what, before=before, is_priced=False
         )  # (B, K, M)
         n_behind = errors.shape[2]
         best = errors.flatten(1).argmin(1)

@@ -62,12 +62,8 @@ def candidate_errors(
     with torch.inference_mode():  # operations start sooner
         for chunk, found in zip(pairs.split(size, 1), errors.split(size), strict=True):
             drawn = model.front(chunk[0], chunk[1], description)
-            found.copy_(
-                _errors(
-                    *(model, drawn, images, chunk, description, active, noise, before),
-                    is_priced=is_priced,
-                )
-            )
+            what = images, chunk, description, active, noise, before
+            found.copy_(_errors(model, drawn, *what, is_priced=is_priced))
     return errors.view(shape)
 
 

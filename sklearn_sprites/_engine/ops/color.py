@@ -200,7 +200,7 @@ def solve_channels(gram: Tensor, right: Tensor, freedoms: Sequence[int]) -> Tens
     whose = [freedoms[i // 2] for i in free_terms(freedoms)]
     is_shared = [freedom == Freedom.LIGHT for freedom in whose]
     tied = [i for i, freedom in enumerate(whose) if freedom == Freedom.TIED]
-    if tied and right.shape[-2] > 1:
+    if tied:
         gram, right = _with_means(gram, right, tied)
         is_shared += [True] * len(tied)
     if not any(is_shared):
