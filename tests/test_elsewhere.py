@@ -44,6 +44,7 @@ CLUSTERINGS = {
         "transformations": ("light", "thin_plate_spline", "projective"),
         "background_transformations": ("linear_color", "position", "rotation"),
     },
+    "tied": {**LAYERED, "transformations": ("color", "affine")},
 }
 DECOMPOSITIONS = {
     "shifts": {},
