@@ -12,9 +12,9 @@ import numpy as np
 from sklearn_sprites import LayeredSpriteDecomposition
 from sklearn_sprites.datasets import make_tetrominoes
 
-X = make_tetrominoes(300, random_state=0).images
+X = make_tetrominoes(200, random_state=0).images
 model = LayeredSpriteDecomposition(
-    n_sprites=19, n_layers=3, images_per_round=150, random_state=0
+    n_sprites=19, n_layers=3, images_per_round=100, random_state=0
 ).fit(X)
 
 # %%

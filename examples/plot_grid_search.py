@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, ShuffleSplit
 from sklearn_sprites import SpriteClustering
 
 digits = load_digits()
-X, y = digits.images[:400], digits.target[:400]
+X, y = digits.images[:300], digits.target[:300]
 
 choices = [
     (),  # plain k-means
@@ -28,7 +28,7 @@ choices = [
 # Labels are used to score, never to fit.
 
 search = GridSearchCV(
-    SpriteClustering(n_clusters=10, max_epochs=15, tol=0.01, random_state=0),
+    SpriteClustering(n_clusters=10, max_epochs=10, tol=0.01, random_state=0),
     {"transformations": choices},
     scoring={"agreement": "adjusted_rand_score", "fit": None},
     refit="agreement",

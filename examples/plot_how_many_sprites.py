@@ -29,7 +29,7 @@ X, new = scenes.images[keep][:100], scenes.images[keep][100:]
 # seen. With more sprites than kinds, some may be shown nowhere: no surprise here.
 
 warnings.simplefilter("ignore", ClusterCollapseWarning)
-numbers = [3, 4, 5, 6, 7]
+numbers = [4, 5, 6, 7]
 errors = []
 for number in numbers:
     model = LayeredSpriteDecomposition(

@@ -26,7 +26,7 @@ from sklearn_sprites.exceptions import ImageSkippedWarning
 
 def make_folder(root):
     """Write signs of four kinds as a person's folder might hold them."""
-    images, labels = make_traffic_signs(160, n_classes=4, size=40, random_state=1)
+    images, labels = make_traffic_signs(120, n_classes=4, size=40, random_state=1)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         folder = root / TRAFFIC_SIGNS[label]
         folder.mkdir(exist_ok=True)

@@ -14,15 +14,15 @@ from sklearn_sprites.metrics import (
     segmentation_adjusted_rand_score,
 )
 
-scenes = make_tetrominoes(400, random_state=0)
-X = scenes.images  # (400, 35, 35, 3), uint8
+scenes = make_tetrominoes(300, random_state=0)
+X = scenes.images  # (300, 35, 35, 3), uint8
 
 # %%
 # A layer shows one sprite, in one place and one color. Layers are searched and
 # sprites are solved, in turns.
 
 model = LayeredSpriteDecomposition(
-    n_sprites=19, n_layers=3, images_per_round=200, random_state=0
+    n_sprites=19, n_layers=3, images_per_round=150, random_state=0
 ).fit(X)
 
 # %%

@@ -13,7 +13,7 @@ from sklearn_sprites import ReconstructionDisplay, SpriteClustering, SpriteDispl
 from sklearn_sprites.datasets import make_traffic_signs
 from sklearn_sprites.metrics import clustering_accuracy
 
-X, y = make_traffic_signs(300, n_classes=5, size=20, random_state=0)
+X, y = make_traffic_signs(200, n_classes=5, size=20, random_state=0)
 
 # %%
 # With ``n_backgrounds=1`` each sprite has a mask, and what it leaves free shows a

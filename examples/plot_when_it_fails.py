@@ -50,9 +50,9 @@ def make_scenes(n, sizes=(SIZE,), ground=0, seed=0):
     return images, counts
 
 
-X, counts = make_scenes(80)
-several_sizes, _ = make_scenes(80, sizes=(5, 10))
-on_gray, _ = make_scenes(80, ground=120)
+X, counts = make_scenes(60)
+several_sizes, _ = make_scenes(60, sizes=(5, 10))
+on_gray, _ = make_scenes(60, ground=120)
 
 # %%
 # One fit as it should be, and one for each mistake. Some of them end with a warning,
