@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sklearn_sprites._engine.settings import (
         ClonePerturb,
         ConstantSprites,
+        GaussianWindow,
         Milestones,
         Swap,
     )
@@ -40,6 +41,7 @@ __all__ = [
     "Decomposition",
     "DecompositionDisplay",
     "Distilled",
+    "GaussianWindow",
     "LayeredSpriteDecomposition",
     "Milestones",
     "ReconstructionDisplay",
@@ -63,6 +65,7 @@ _HOMES = {
     "Decomposition": "sklearn_sprites._scenes",
     "DecompositionDisplay": "sklearn_sprites.display",
     "Distilled": "sklearn_sprites._engine.scene_settings",
+    "GaussianWindow": "sklearn_sprites._engine.settings",
     "LayeredSpriteDecomposition": "sklearn_sprites._decomposition",
     "Milestones": "sklearn_sprites._engine.settings",
     "ReconstructionDisplay": "sklearn_sprites.display",

@@ -31,12 +31,14 @@ from sklearn_sprites._engine.settings import (
     STARTS,
     ClonePerturb,
     ConstantSprites,
+    GaussianWindow,
     Milestones,
     Swap,
     TrainingSettings,
 )
 from sklearn_sprites._engine.spec import ENCODERS, SMALLEST_SIDE, ModelSpec
 from sklearn_sprites._papers import CLUSTERING, configuration
+from sklearn_sprites._pixel_weights import weights_of
 from sklearn_sprites._publishing import (
     channels_last,
     image_attributes,
@@ -151,6 +153,13 @@ class SpriteClustering(
         to the background. More makes masks smaller; 0 is the papers' way. ``"auto"`` is
         0.03 for one cluster, where masks are all there is to find, and 0 for several,
         whose labels may change with it, for better or worse. Only with `n_backgrounds`.
+    pixel_weights : "center", GaussianWindow or array-like of shape (H, W), default=None
+        What the squared error of a pixel counts, in training, assignment and distances,
+        as a share of the mean weight; ``None``: all the same. ``"center"`` is
+        ``GaussianWindow()``: pixels in the middle count most, for images in which parts
+        of neighbors show at the sides; zeros hide what shall not count. Images are not
+        centered then, and poses are told by the network, never searched. Source: [1]_,
+        supplementary material.
     max_epochs : int, default=60
         Largest number of passes over the images.
     tol : float, default=1e-3
@@ -325,6 +334,7 @@ class SpriteClustering(
         "curriculum": [StrOptions(set(CURRICULA)), Milestones, tuple, list],
         "reassignment": [StrOptions(set(REASSIGNMENTS)), Swap, ClonePerturb, None],
         "mask_noise": [Interval(Real, 0, None, closed="left")],
+        "pixel_weights": [StrOptions({"center"}), GaussianWindow, "array-like", None],
         "mask_penalty": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
@@ -355,6 +365,7 @@ class SpriteClustering(
         reassignment: str | Swap | ClonePerturb | None = "swap",
         mask_noise: float = 0.4,
         mask_penalty: float | str = "auto",
+        pixel_weights: Any = None,
         max_epochs: int = DEFAULT_MAX_EPOCHS,
         tol: float = 1e-3,
         batch_size: int = 128,
@@ -377,6 +388,7 @@ class SpriteClustering(
         self.reassignment = reassignment
         self.mask_noise = mask_noise
         self.mask_penalty = mask_penalty
+        self.pixel_weights = pixel_weights
         self.max_epochs = max_epochs
         self.tol = tol
         self.batch_size = batch_size
@@ -423,8 +435,7 @@ class SpriteClustering(
         one hidden layer, of 128 units, which its sprites share; with a background the
         first one is the mean of up to 1000 images, not of 100, and the encoder takes
         one step per batch, not two. ``"usps"``: outside of a sprite lies its border,
-        not zeros; ``"svhn"``: squared errors count the same in every pixel, without a
-        Gaussian window.
+        not zeros.
 
         References
         ----------
@@ -723,6 +734,7 @@ class SpriteClustering(
     def _settings(self, spec: ModelSpec) -> TrainingSettings:
         """Training parameters as the engine wants them."""
         reassignment, penalty = self.reassignment, self.mask_penalty
+        size, owner = (spec.height, spec.width), type(self).__name__
         if isinstance(reassignment, str):
             reassignment = REASSIGNMENTS[reassignment]
         if isinstance(penalty, str):
@@ -737,6 +749,7 @@ class SpriteClustering(
             tol=float(self.tol),
             batch_size=int(self.batch_size),
             learning_rate=float(self.learning_rate),
+            pixel_weights=weights_of(self.pixel_weights, size, owner),
         )
 
     def _warn_about(

@@ -13,6 +13,7 @@ from sklearn_sprites._engine.regression_settings import Regression
 from sklearn_sprites._engine.settings import (
     ClonePerturb,
     ConstantSprites,
+    GaussianWindow,
     Milestones,
 )
 
@@ -50,7 +51,6 @@ PROJECTIVE = ("color", "projective")
 RICH = ("color", "projective", "thin_plate_spline")
 
 BORDER = "Outside of a sprite lies its border, not zeros."
-WINDOW = "Squared errors count the same in every pixel, without a Gaussian window."
 
 
 def _clustering(
@@ -64,6 +64,7 @@ def _clustering(
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     encoder: str = "resnet20",
+    window: float | None = None,
 ) -> Configuration:
     """Opaque sprites: DTI-Clustering."""
     parameters = {
@@ -77,6 +78,7 @@ def _clustering(
         "max_epochs": max_epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "pixel_weights": None if window is None else GaussianWindow(window),
     }
     source = f"{DTI_CLUSTERING}; supplementary material, official configuration"
     return Configuration(source, parameters, differs)
@@ -128,7 +130,7 @@ CLUSTERING: Mapping[str, Configuration] = MappingProxyType(
         ),
         "usps": _clustering(COLORED, (60, 120, 200), 250, 270, 50, BORDER),
         "frgc": _clustering(COLORED, (50, 200, 400), 650, 700, 20, n_clusters=20),
-        "svhn": _clustering(PROJECTIVE, (2, 18), 30, 33, 100, WINDOW),
+        "svhn": _clustering(PROJECTIVE, (2, 18), 30, 33, 100, window=7.0),
         "instagram": _clustering(
             PROJECTIVE,
             (5, 15),

@@ -44,6 +44,7 @@ FLOORS = {
     "_decomposition": 5,
     "_description": 5,
     "_papers": 5,
+    "_pixel_weights": 5,
     "_publishing": 5,
     "_restarts": 5,
     "_scene_checks": 5,

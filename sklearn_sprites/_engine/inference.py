@@ -27,6 +27,7 @@ from sklearn_sprites._engine.records import Assignment, FittedModel
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import COLORS
 from sklearn_sprites._engine.training.lloyd import squared_distances
+from sklearn_sprites._engine.training.weighing import NAME, on_device, stretched
 from sklearn_sprites._engine.workers import side_by_side
 
 #: Images in a batch, a multiple of 16: smaller remainders take other kernels.
@@ -53,6 +54,8 @@ class Predictor:
         self.model: ClusteringModel | None = None
         with isolated(grad=False):
             self.sprites = torch.from_numpy(np.array(fitted.sprites)).to(device)
+            weights = fitted.arrays.get(NAME)
+            self.pixel_weights = on_device(weights, self.sprites)
             if not spec.is_kmeans:
                 self.model = from_fitted(fitted, device, encoder).eval()
                 self.is_centered = bool(self.model.is_centered)
@@ -166,7 +169,8 @@ class Predictor:
 
     def _exact_errors(self, images: Tensor) -> Tensor:
         """Squared distances without cancellation, (B, K)."""
-        flat, sprites = images.flatten(1), self.sprites.flatten(1)
+        flat = stretched(images, self.pixel_weights)
+        sprites = stretched(self.sprites, self.pixel_weights)
         errors = squared_distances(flat, sprites)
         best = errors.argmin(1)
         exact = (flat - sprites[best]).square().sum(1)

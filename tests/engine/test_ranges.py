@@ -14,6 +14,7 @@ from sklearn_sprites import (
     ClonePerturb,
     ConstantSprites,
     Distilled,
+    GaussianWindow,
     Milestones,
     Regression,
     Search,
@@ -107,6 +108,7 @@ BAD = {
         "drops": ((-2,), 5),
         "factor": RATES,
     },
+    GaussianWindow: {"width": (0, -1, np.inf, "wide")},
     ConstantSprites: {"color": (np.nan, "white", None), "mask_width": (0, -1, np.inf)},
 }
 NEEDED = {Milestones: {"joins": (1,)}}

@@ -17,6 +17,7 @@ def build_model(
     backgrounds: Tensor,
     generator: torch.Generator,
     encoder: nn.Module | None = None,
+    pixel_weights: Tensor | None = None,
 ) -> ClusteringModel:
     """A model with given sprites (K, D, H, W) and backgrounds (M, C, H, W).
 
@@ -30,7 +31,7 @@ def build_model(
         made = wrap_encoder(encoder, *size)
     else:
         made = build_encoder(spec.encoder, *size)
-    return ClusteringModel(spec, sprites, backgrounds, made, generator)
+    return ClusteringModel(spec, sprites, backgrounds, made, generator, pixel_weights)
 
 
 def to_arrays(model: ClusteringModel) -> dict[str, NDArray]:
@@ -53,6 +54,7 @@ def from_fitted(
         arrays["backgrounds"].to(device),
         torch.Generator().manual_seed(0),  # every weight is overwritten
         encoder,
+        arrays.get("pixel_weights"),
     )
     _refuse_other_weights(model, arrays)
     model.load_state_dict(arrays)

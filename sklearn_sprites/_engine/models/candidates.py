@@ -135,6 +135,7 @@ def _errors(
             [alpha, 1 - alpha],
             model.freedoms(active),
             target.flatten(2),
+            model.flat_weights,
             is_priced=is_priced,
         )
     finished = model.finish(
@@ -144,4 +145,4 @@ def _errors(
     if before is not None:
         image = shifted(image, -before.offset.index_select(0, rows))
         target = before.images.index_select(0, rows)
-    return (image - target).square().flatten(1).sum(1)
+    return model.squared(image - target).flatten(1).sum(1)

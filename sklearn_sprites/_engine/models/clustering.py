@@ -69,6 +69,7 @@ class ClusteringModel(nn.Module):
     """
 
     is_centered: Tensor
+    pixel_weights: Tensor | None
 
     def __init__(
         self,
@@ -77,9 +78,12 @@ class ClusteringModel(nn.Module):
         backgrounds: Tensor,
         encoder: tuple[nn.Module, int],
         generator: torch.Generator,
+        pixel_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
+        #: What the squared error of a pixel counts, (H, W), one on average; or nothing.
+        self.register_buffer("pixel_weights", pixel_weights)
         self.sprites = nn.Parameter(sprites)  # (K, D, H, W)
         self.backgrounds = nn.Parameter(backgrounds)  # (M, C, H, W)
         self.encoder, n_features = encoder
@@ -154,7 +158,8 @@ class ClusteringModel(nn.Module):
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:
             return {}, {}
-        features = self.encoder(resized(images, self.spec.coarse_size))
+        seen = self._without_hidden(images)
+        features = self.encoder(resized(seen, self.spec.coarse_size))
         return (
             {n: _told(self.heads[n], n, features) for n in wanted},
             {n: _told(self.background_heads[n], n, features) for n in behind},
@@ -240,6 +245,24 @@ class ClusteringModel(nn.Module):
         alpha = drawn[:, -1:] if noise is None else drawn[:, -1:] + noise
         return drawn[:, :-1].flatten(2), softclip(alpha.flatten(2)), back.flatten(2)
 
+    @property
+    def flat_weights(self) -> Tensor | None:
+        """What pixels count, (P,), or None."""
+        return None if self.pixel_weights is None else self.pixel_weights.flatten()
+
+    def _without_hidden(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W), plain in pixels that count nothing."""
+        weights = self.pixel_weights
+        if weights is None:
+            return images
+        plain = (images * weights).mean((2, 3), keepdim=True)
+        return torch.where(weights > 0, images, plain)
+
+    def squared(self, differences: Tensor) -> Tensor:
+        """Squares of differences (m, C, H, W) between images, as they count."""
+        squares = differences.square()
+        return squares if self.pixel_weights is None else squares * self.pixel_weights
+
     def _freedom(self, names: tuple[str, ...], active: frozenset[str]) -> Freedom:
         """What is solved of the colors."""
         name = color_of(names)
@@ -283,7 +306,9 @@ class ClusteringModel(nn.Module):
             # At the optimum the loss does not change with the colors to first order,
             # so no gradient needs to pass through the solution.
             with torch.no_grad():
-                color = solve_color(flat, target.flatten(2), freedom=freedom)
+                share = self.flat_weights
+                share = None if share is None else (share / share.sum())[None, None]
+                color = solve_color(flat, target.flatten(2), share, freedom=freedom)
         else:
             color = self._predicted_color(params, drawn)
         if freedom or any(name in COLORS for name in params):
@@ -305,7 +330,11 @@ class ClusteringModel(nn.Module):
         if any(freedoms):
             with torch.no_grad():
                 color, back_color = solve_layers(
-                    [front, behind], [alpha, 1 - alpha], freedoms, target.flatten(2)
+                    [front, behind],
+                    [alpha, 1 - alpha],
+                    freedoms,
+                    target.flatten(2),
+                    self.flat_weights,
                 )
         composite = over(
             apply_color(front, color), alpha, apply_color(behind, back_color)

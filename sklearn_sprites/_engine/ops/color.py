@@ -92,18 +92,20 @@ def solve_layers(
     weights: list[Tensor],
     freedoms: Sequence[int],
     target: Tensor,
+    pixels: Tensor | None = None,
 ) -> list[Tensor]:
     """Colors of all layers of a composite at once.
 
     The composite ``sum_l weight_l (g_l appearance_l + b_l)`` is linear in its gains and
     biases. Appearances and target are (m, C, P), weights (m, 1, P) the share of each
-    layer in each pixel. Freedoms are those of :class:`Freedom`. Returns (m, C, 2) for
-    every layer, without gradients: at the optimum the error does not change with the
-    colors to first order.
+    layer in each pixel. Freedoms are those of :class:`Freedom`; `pixels` (P,), one on
+    average, is what squared errors there count. Returns (m, C, 2) for every layer,
+    without gradients: at the optimum the error does not change with the colors to first
+    order.
     """
     if not any(freedoms):
         return [target.new_zeros((*target.shape[:2], 2)) for _ in freedoms]
-    found = _solve(_products(appearances, weights, target), freedoms)
+    found = _solve(_products(appearances, weights, target, pixels), freedoms)
     prior = constant(NO_CHANGE, found)
     return [layer - prior for layer in found.unflatten(-1, (-1, 2)).unbind(-2)]
 
@@ -114,6 +116,7 @@ def layered_errors(
     weights: list[Tensor],
     freedoms: Sequence[int],
     target: Tensor,
+    pixels: Tensor | None = None,
     *,
     is_priced: bool = False,
 ) -> Tensor:
@@ -122,7 +125,7 @@ def layered_errors(
     What composing the layers in :func:`solve_layers`' colors would leave, but for
     rounding, from scalar products alone. If priced, with what ties cost.
     """
-    products = _products(appearances, weights, target)
+    products = _products(appearances, weights, target, pixels)
     found = _solve(products, freedoms)
     gram, right = products[..., :-1, :-1], products[..., :-1, -1]
     explained = (2 * right - (gram @ found[..., None])[..., 0]) * found
@@ -146,19 +149,24 @@ def _price(found: Tensor, freedoms: Sequence[int]) -> Tensor:
 
 
 def _products(
-    appearances: list[Tensor], weights: list[Tensor], target: Tensor
+    appearances: list[Tensor],
+    weights: list[Tensor],
+    target: Tensor,
+    pixels: Tensor | None,
 ) -> Tensor:
     """Mean products, over pixels, of what each color multiplies and of the target.
 
     (m, C, 2 L + 1, 2 L + 1): gain and bias of each of L layers, then the target.
     """
-    m, channels, pixels = target.shape
-    planes = target.new_empty((m, channels, 2 * len(weights) + 1, pixels))
+    m, channels, n_pixels = target.shape
+    planes = target.new_empty((m, channels, 2 * len(weights) + 1, n_pixels))
     for i, (appearance, weight) in enumerate(zip(appearances, weights, strict=True)):
         torch.mul(weight, appearance, out=planes[:, :, 2 * i])
         planes[:, :, 2 * i + 1] = weight
     planes[:, :, -1] = target
-    return planes @ planes.mT / pixels
+    if pixels is not None:
+        planes *= pixels.sqrt()
+    return planes @ planes.mT / n_pixels
 
 
 def _solve(products: Tensor, freedoms: Sequence[int]) -> Tensor:

@@ -25,7 +25,7 @@ from sklearn_sprites._engine.training.coarse import (
 )
 from sklearn_sprites._engine.training.curriculum import detail_stages
 from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
-from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd
+from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd, means
 from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages, stages_for
@@ -48,6 +48,13 @@ from sklearn_sprites._engine.training.start import (
     first_guess,
     image_weights,
     make_start,
+)
+from sklearn_sprites._engine.training.weighing import (
+    faded,
+    in_size,
+    on_device,
+    stretched,
+    with_weights,
 )
 
 OnEpoch = Callable[[EpochInfo], bool]
@@ -101,6 +108,11 @@ class Task:
     warm: FittedModel | None
     on_epoch: OnEpoch | None
 
+    @property
+    def pixels(self) -> Tensor | None:
+        """What pixels count, (H, W), or None."""
+        return on_device(self.settings.pixel_weights, self.images)
+
     def reduced(self, max_epochs: int, on_epoch: OnEpoch) -> "Task":
         """A part of it, with images of the size at which networks look at them."""
         size = self.spec.coarse_size
@@ -111,7 +123,11 @@ class Task:
             self,
             images=torch.cat([resized(x, size) for x in self.images.split(512)]),
             spec=replace(self.spec, height=size[0], width=size[1]),
-            settings=replace(self.settings, max_epochs=max_epochs),
+            settings=replace(
+                self.settings,
+                max_epochs=max_epochs,
+                pixel_weights=in_size(self.settings.pixel_weights, size),
+            ),
             init_sprites=sprites,
             warm=warm and redrawn(warm, size),
             on_epoch=on_epoch,
@@ -135,11 +151,17 @@ def _train(task: Task) -> FittedModel:
             task.on_epoch,
         )
     if warm is not None:
+        warm = with_weights(warm, settings.pixel_weights)
         model = from_fitted(warm, str(task.images.device), task.encoder)
     else:
         trained = replace(spec, n_sprites=len(start.sprites))
         model = build_model(
-            trained, start.sprites, start.backgrounds, task.draws, task.encoder
+            trained,
+            start.sprites,
+            start.backgrounds,
+            task.draws,
+            task.encoder,
+            task.pixels,
         )
         model.is_centered.fill_(start.is_centered)
     copies = range(spec.n_sprites, len(start.sprites)) if start.has_copies else ()
@@ -189,7 +211,8 @@ def _coarse_first(task: Task) -> FittedModel:
     early, late = parts(settings.max_epochs)
 
     def drawn(found: FittedModel) -> FittedModel:
-        return redrawn(found, (spec.height, spec.width))
+        whole = redrawn(found, (spec.height, spec.width))
+        return with_weights(whole, settings.pixel_weights)
 
     listener = Listener(task.on_epoch, drawn, settings.max_epochs)
     found = drawn(_train(task.reduced(early, listener)))
@@ -210,14 +233,15 @@ def _learner(model: ClusteringModel, task: Task, spare: list[int]) -> Learner:
     spec, settings, data = model.spec, task.settings, task.images
     if model.is_centered:
         data = centered_in_parts(data)
-    weights = image_weights(data, spec)
+    seen = faded(data, model.pixel_weights, spec)
+    weights = image_weights(seen, spec)
     is_dated = isinstance(settings.curriculum, Milestones)
     looks = len(model.sprites) if is_dated else SHORTLIST
     learner = Learner(
         model,
         make_optimizer(model, settings.learning_rate, settings.weight_decay),
         data,
-        Ledger(first_guess(model, data) * weights[:, None], looks),
+        Ledger(first_guess(model, seen) * weights[:, None], looks),
         task.draws,
         task.noise,
         settings.batch_size
@@ -244,9 +268,11 @@ def mask_price(images: Tensor, spec: ModelSpec, settings: TrainingSettings) -> f
 
 def _begin(task: Task) -> Start:
     """Sprites before training, spare ones behind those that are wanted."""
-    images, spec, settings, draws = task.images, task.spec, task.settings, task.draws
+    spec, settings, draws = task.spec, task.settings, task.draws
     if task.warm is not None:
-        return _where_it_was(task.warm, images)
+        return _where_it_was(task.warm, task.images)
+    pixels = task.pixels if settings.init == "align" else None
+    images, may_center = faded(task.images, pixels, spec), pixels is None
     spares = spare_count(settings.reassignment, spec.n_sprites, len(images))
     trained = replace(spec, n_sprites=spec.n_sprites + spares)
     searchable, given = is_searchable(spec, settings), task.init_sprites
@@ -254,7 +280,7 @@ def _begin(task: Task) -> Start:
         found = searched_start(images, trained, draws)
         return found or make_start(images, trained, settings.init, draws)
     if given is None:
-        start = make_start(images, trained, settings.init, draws)
+        start = make_start(images, trained, settings.init, draws, may_center)
         is_turned = start.lesson is not None and start.lesson.is_turned
         return start._replace(is_searched=is_turned and searchable)
     sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
@@ -282,27 +308,34 @@ def _fit_kmeans(task: Task) -> FittedModel:
     images, spec, settings, draws = task.images, task.spec, task.settings, task.draws
     given = task.init_sprites if task.warm is None else task.warm.sprites
     plateau = PLATEAU if given is None else 0.0  # from given ones: as KMeans would
-    flat = images.flatten(1)
+    pixels = task.pixels
+    flat = stretched(images, pixels)
     max_iter = max(settings.max_epochs, 1)
     if given is None:
         simple = "k-means++" if settings.init in ("align", "kmeans") else settings.init
         sprites = make_start(images, spec, simple, draws).sprites
-        first = from_a_sample(flat, sprites.flatten(1), draws, max_iter)
+        first = from_a_sample(flat, stretched(sprites, pixels), draws, max_iter)
     else:
         sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
-        first = sprites.flatten(1)
+        first = stretched(sprites, pixels)
     found = lloyd(flat, first, max_iter, plateau=plateau)
     loss = float(found.errors.mean()) / flat.shape[1]
     largest = torch.bincount(found.labels, minlength=spec.n_sprites).argsort(
         descending=True, stable=True
     )
+    centers = found.centers
+    if pixels is not None:  # what counts nothing has been lost in them
+        flat = images.flatten(1)
+        sums = torch.zeros_like(centers).index_add_(0, found.labels, flat)
+        centers = means(sums, found.labels, flat.mean(0).expand_as(sums))
     arrays = {
-        "sprites": found.centers[largest].view(sprites.shape).cpu().numpy(),
+        "sprites": centers[largest].view(sprites.shape).cpu().numpy(),
         "backgrounds": np.zeros((0, *images.shape[1:]), np.float32),
     }
     fitted = FittedModel(
         spec, arrays, loss, [loss], found.n_iter, converged=found.converged
     )
+    fitted = with_weights(fitted, settings.pixel_weights)
     if task.on_epoch is not None:
         task.on_epoch(
             EpochInfo(found.n_iter, max_iter, loss, "k-means", lambda: fitted)

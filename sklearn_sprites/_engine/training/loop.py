@@ -145,7 +145,7 @@ def step(learner: Learner, index: Tensor, active: frozenset[str]) -> Tensor:
     sprites, behind = choose(learner, index, images, description, active, noise)
     rows = torch.arange(len(index), device=images.device)
     drawn = model.draw(images, rows, sprites, behind, description, active, noise)
-    errors = (drawn.image - images).square().flatten(1).mean(1)
+    errors = model.squared(drawn.image - images).flatten(1).mean(1)
     loss = (errors * learner.weights[index]).mean()
     price = price_of_masks(learner, drawn.alpha)
     learner.optimizer.zero_grad(set_to_none=True)

@@ -122,6 +122,8 @@ def _wishes(
     shown = shown if drawn.alpha is None else shown * drawn.alpha
     residual = images - drawn.image
     channels = spec.channels
+    if model.pixel_weights is not None:
+        weights = weights * model.pixel_weights
     found = []
     for seen in (residual, shown.expand_as(images)):
         cotangent = torch.zeros_like(front)

@@ -95,7 +95,8 @@ def run_stages(
     The model may have more sprites than `progress.spec`: the rest are spare.
     """
     settings, spec = progress.settings, progress.spec
-    progress.variance = weighted_variance(learner.images, learner.weights)
+    squared = learner.model.squared
+    progress.variance = weighted_variance(learner.images, learner.weights, squared)
     progress.least = settings.tol * progress.variance
     if lesson is not None:
         distil(learner, lesson)

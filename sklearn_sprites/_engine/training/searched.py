@@ -47,7 +47,8 @@ OnEpoch = Callable[[EpochInfo], bool]
 def is_searchable(spec: ModelSpec, settings: TrainingSettings) -> bool:
     """Whether alignment can find all that is to be told of an image.
 
-    Who chooses a network, stages or the papers' rules wants these.
+    Who chooses a network, stages or the papers' rules wants these; alignment knows no
+    weights of pixels.
     """
     warps = [name for name in spec.transformations if name in WARPS]
     behind = set(spec.background_transformations)
@@ -57,6 +58,7 @@ def is_searchable(spec: ModelSpec, settings: TrainingSettings) -> bool:
         or settings.init not in starts
         or not isinstance(settings.curriculum, str)
         or isinstance(settings.reassignment, ClonePerturb)
+        or settings.pixel_weights is not None
     )
     tells_more = (
         behind - ALL_COLORS

@@ -1,5 +1,6 @@
 """The first sprites and backgrounds, and parameters for the network to learn."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -125,13 +126,14 @@ def make_start(
     spec: ModelSpec,
     init: str | ConstantSprites,
     draws: torch.Generator,
+    may_center: bool = True,
 ) -> Start:
-    """Where training starts for images (n, C, H, W)."""
+    """Where training starts for images (n, C, H, W), which may be centered or not."""
     init = ConstantSprites() if init == "constant" else init
     backgrounds = first_backgrounds(images, spec, draws)
     lesson, is_centered = None, False
     if init == "align" and rigid_name(spec):
-        sprites, lesson, is_centered = aligned_start(images, spec, draws)
+        sprites, lesson, is_centered = aligned_start(images, spec, draws, may_center)
     else:
         init = "kmeans" if init == "align" else init
         sprites = simple_sprites(images, spec, init, draws)
@@ -144,20 +146,20 @@ def make_start(
 
 @torch.no_grad()
 def aligned_start(
-    images: Tensor, spec: ModelSpec, draws: torch.Generator
+    images: Tensor, spec: ModelSpec, draws: torch.Generator, may_center: bool = True
 ) -> tuple[Tensor, Lesson, bool]:
     """Sprites and parameters by rounds of alignment and closed-form sprites.
 
-    Opaque sprites that may be shifted are tried on centered images too; the last value
-    says whether those are explained clearly better. Where images may be turned, all
-    turns are tried, too.
+    Opaque sprites that may be shifted are tried on centered images too, if these may
+    be; the last value says whether those are explained clearly better. Where images may
+    be turned, all turns are tried, too.
     """
     name = rigid_name(spec)
     assert name is not None, "nothing can be aligned"
     family = first_family(images, spec, name)
     best, sprites = first_rounds(images, spec, family, draws)
     is_centered = False
-    if not spec.is_layered and name != "rotation":
+    if may_center and not spec.is_layered and name != "rotation":
         middle = centered_in_parts(images)
         energy, others = first_rounds(middle, spec, family, draws)
         if energy < CLEARLY_BETTER * best:
@@ -294,9 +296,14 @@ def image_weights(images: Tensor, spec: ModelSpec) -> Tensor:
     return weights / weights.mean()
 
 
-def weighted_variance(images: Tensor, weights: Tensor) -> float:
-    """What the loss is when every image is explained by the mean image."""
+def weighted_variance(
+    images: Tensor, weights: Tensor, squared: Callable[[Tensor], Tensor] = torch.square
+) -> float:
+    """What the loss is when every image is explained by the mean image.
+
+    `squared` squares differences, as they count.
+    """
     mean = images.mean(0)
     parts = zip(images.split(2048), weights.split(2048), strict=True)
-    squares = [((x - mean).square().flatten(1).mean(1) * w).sum() for x, w in parts]
+    squares = [(squared(x - mean).flatten(1).mean(1) * w).sum() for x, w in parts]
     return float(torch.stack(squares).sum()) / len(images)
