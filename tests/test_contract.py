@@ -39,6 +39,7 @@ CONFIGURATIONS = {
         "curriculum": Milestones((0, 1)),
     },
     "linear color": {"transformations": ("linear_color",), "curriculum": "grouped"},
+    "weighed": {**QUICK, "pixel_weights": "center"},
     "tiny batch": {"batch_size": 2, "reassignment": "clone"},
     "warm start": {"warm_start": True, "init": "k-means++"},
     "morphological": {"transformations": ("translation", "morphological")},

@@ -45,6 +45,12 @@ CLUSTERINGS = {
         "background_transformations": ("linear_color", "position", "rotation"),
     },
     "tied": {**LAYERED, "transformations": ("color", "affine")},
+    "weighed": {
+        "pixel_weights": "center",
+        "transformations": ("translation",),
+        "curriculum": "all_at_once",
+    },
+    "weighed kmeans": {"transformations": (), "pixel_weights": "center"},
 }
 DECOMPOSITIONS = {
     "shifts": {},

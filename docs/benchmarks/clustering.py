@@ -27,6 +27,7 @@ OPTIONS = {
     "lit": {"n_clusters": 8},
     "belt": {"n_clusters": 5, "n_backgrounds": 1},
     "shields": {"n_clusters": 8, "n_backgrounds": 1},
+    "crowded_center": {"n_clusters": 10, "pixel_weights": "center"},
 }
 TARGETS = {
     "digits": (0.94, 15),

@@ -24,6 +24,8 @@ SETS = (
     "lit",
     "belt",
     "shields",
+    "crowded",
+    "crowded_center",
 )
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
 SHIELDS = [(0.85, 0.1, 0.15), (0.1, 0.3, 0.8)]  # colors of discs and of squares
@@ -55,6 +57,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         images = deformed(images, seed)
     elif name == "scattered":
         images, labels = scattered(images[:2000], seed), labels[:2000]
+    elif name in ("crowded", "crowded_center"):
+        images, labels = crowded(images[:4000], seed), labels[:4000]
     return images, labels
 
 
@@ -90,6 +94,30 @@ def scattered(images: NDArray, seed: int, side: int = 64) -> NDArray:
         row, column = rng.integers(0, [side - height + 1, side - width + 1])
         drawn[row : row + height, column : column + width] = image
     return canvas
+
+
+def crowded(images: NDArray, seed: int) -> NDArray:
+    """Digits in a row, as of house numbers, each with what shows of its neighbors.
+
+    They are in two colors of their own, 17 to 20 pixels apart, and 3 in 5 have a
+    neighbor on a side.
+    """
+    rng = np.random.default_rng(seed)
+    side, n = images.shape[1], len(images)
+    rows = np.zeros((n, side, 3 * side), images.dtype)
+    for row, image in zip(rows, images, strict=True):
+        row[:, side : 2 * side] = image
+        for sign in (-1, 1):
+            if rng.uniform() < 0.6:
+                left = side + sign * rng.integers(17, 21)
+                part = row[:, left : left + side]
+                np.maximum(part, images[rng.integers(n)], out=part)
+    ink = rows[:, :, side : 2 * side, None] / 255
+    ground, colors = rng.uniform(0, 1, (2, n, 1, 1, 3))
+    near = np.abs(colors - ground).mean(-1, keepdims=True) < 0.25
+    colors = np.where(near, (ground + 0.5) % 1, colors)
+    painted = ground + ink * (colors - ground)
+    return np.round(255 * painted).astype(np.uint8)
 
 
 def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:
