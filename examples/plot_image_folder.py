@@ -55,7 +55,9 @@ print(f"{len(data.images)} images; left out: {data.skipped}")
 # Sub-folders, where there are some, serve as labels to compare with.
 
 n_clusters = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-model = SpriteClustering(n_clusters, n_backgrounds=1, random_state=0).fit(data.images)
+model = SpriteClustering(
+    n_clusters, n_backgrounds=1, max_epochs=40, random_state=0
+).fit(data.images)
 if data.target is not None:
     agreement = adjusted_rand_score(data.target, model.labels_)
     print(f"agreement with the sub-folders (adjusted Rand index): {agreement:.3f}")

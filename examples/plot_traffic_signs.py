@@ -20,7 +20,9 @@ X, y = make_traffic_signs(200, n_classes=5, size=20, random_state=0)
 # background, recolored for each image. By default, sprites may be recolored, moved,
 # scaled, sheared and bent.
 
-model = SpriteClustering(n_clusters=5, n_backgrounds=1, random_state=0).fit(X)
+model = SpriteClustering(
+    n_clusters=5, n_backgrounds=1, max_epochs=40, random_state=0
+).fit(X)
 kmeans = KMeans(n_clusters=5, random_state=0).fit(X.reshape(len(X), -1))
 print(f"SpriteClustering: accuracy {clustering_accuracy(y, model.labels_):.3f}")
 print(f"KMeans:           accuracy {clustering_accuracy(y, kmeans.labels_):.3f}")
