@@ -161,7 +161,9 @@ class SpriteClustering(
         centered then, and poses are told by the network, never searched. Source: [1]_,
         supplementary material.
     max_epochs : int, default=60
-        Largest number of passes over the images.
+        Largest number of passes over the images. A pass takes a part of them, drawn
+        anew, if there are more than 12,800, or 500 for each sprite in training, spare
+        ones included, if that is more; but not with :class:`Milestones`.
     tol : float, default=1e-3
         A stage of training ends when an epoch lowers the loss by less than this share
         of the variance of the images. Not with :class:`Milestones`, nor for opaque

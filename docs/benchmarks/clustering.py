@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from apart import run_apart
-from recipes import SETS, load
+from recipes import LARGE, SETS, load
 
 OPTIONS = {
     "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
@@ -110,7 +110,7 @@ def summary(path: Path) -> str:
     head = "| set | model | seeds | accuracy (mean, lowest, std) | NMI | ARI "
     head += "| fit, s of one core | fit, s | predict, images/s | peak MB | target |"
     lines = [head, "|---" * 11 + "|"]
-    for name in SETS:
+    for name in (*SETS, *LARGE):
         for model in ("sprites", "kmeans"):
             mine = [r for r in rows if r["set"] == name and r["model"] == model]
             if not mine:
@@ -142,7 +142,8 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    every = (*SETS, *LARGE)
+    parser.add_argument("--sets", nargs="+", choices=every, default=list(SETS))
     parser.add_argument("--models", nargs="+", default=["sprites", "kmeans"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)

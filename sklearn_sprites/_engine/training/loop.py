@@ -12,6 +12,7 @@ from sklearn_sprites._engine.models.clustering import ClusteringModel, Descripti
 from sklearn_sprites._engine.training.ledger import Ledger
 
 MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
+ENOUGH, ENOUGH_EACH = 12_800, 500  # images of an epoch at most, or for each sprite
 SMALLEST_BATCH = 2  # statistics of a batch need two; a single image comes twice
 FEW = 32  # images that every batch may have
 SHARE = 20  # a batch with more of them holds at most 1/SHARE of a set,
@@ -75,11 +76,15 @@ def batch_size(wanted: int, n_images: int, is_layered: bool) -> int:
 
 
 def batches(learner: Learner) -> Iterator[Tensor]:
-    """Indices of one epoch's batches: of the same size, or of one pass over all."""
+    """Indices of one epoch's batches: of the same size, or of one pass over all.
+
+    Of a large set, every epoch takes a part, drawn anew.
+    """
     n, size = len(learner.images), learner.batch_size
     if learner.is_dated:
         return one_pass(torch.randperm(n, generator=learner.draws), learner)
-    n_steps = max(n // size, MIN_STEPS)
+    enough = max(ENOUGH, ENOUGH_EACH * len(learner.model.sprites))
+    n_steps = max(min(n, enough) // size, MIN_STEPS)
     passes = -(-n_steps * size // n)
     orders = [torch.randperm(n, generator=learner.draws) for _ in range(passes)]
     index = torch.cat(orders)[: n_steps * size].to(learner.images.device)
