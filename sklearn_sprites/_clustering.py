@@ -105,6 +105,9 @@ class SpriteClustering(
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
         turns, and else what it is for sprites.
+    padding : {"border", "zeros"}, default="border"
+        What lies outside of an opaque sprite that is moved: its border, repeated, or
+        zeros of the scaled images, such as black. Over backgrounds there is nothing.
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) of the images when X is flat. ``None``: a width that is a
         square stands for gray square images, three times a square for RGB, and
@@ -251,9 +254,9 @@ class SpriteClustering(
     **Coordinates** are (x, y) from -1 to 1 between the outer edges of an image: pixel i
     of n is at (2 i + 1) / n - 1. A warp moves a pixel of the image to where it looks in
     the sprite, so a positive shift draws the sprite further to the left, or up. Between
-    pixels values are interpolated linearly. Outside a sprite lies its border, or
-    nothing where there is a background. Warps act in the order of the names, colors
-    after them; all parameters are zero where nothing changes.
+    pixels values are interpolated linearly. Outside a sprite lies its border, or zeros,
+    as `padding` says, or nothing where there is a background. Warps act in the order of
+    the names, colors after them; all parameters are zero where nothing changes.
 
     ===================== ==== ====================================================
     name                  P    parameters
@@ -328,6 +331,7 @@ class SpriteClustering(
         "n_backgrounds": [Interval(Integral, 0, None, closed="left")],
         "transformations": [StrOptions({"auto"}), tuple, list],
         "background_transformations": [StrOptions({"auto"}), tuple, list],
+        "padding": [StrOptions({"border", "zeros"})],
         "image_shape": [tuple, None],
         "init": [StrOptions(set(STARTS)), ConstantSprites, "array-like"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -358,6 +362,7 @@ class SpriteClustering(
         n_backgrounds: int = 0,
         transformations: str | tuple[str, ...] = "auto",
         background_transformations: str | tuple[str, ...] = "auto",
+        padding: str = "border",
         image_shape: tuple[int, ...] | None = None,
         init: str | NDArray = "align",
         n_init: int = 1,
@@ -381,6 +386,7 @@ class SpriteClustering(
         self.n_backgrounds = n_backgrounds
         self.transformations = transformations
         self.background_transformations = background_transformations
+        self.padding = padding
         self.image_shape = image_shape
         self.init = init
         self.n_init = n_init
@@ -436,8 +442,7 @@ class SpriteClustering(
         parameters are the identity for all of them; a transformation's predictor has
         one hidden layer, of 128 units, which its sprites share; with a background the
         first one is the mean of up to 1000 images, not of 100, and the encoder takes
-        one step per batch, not two. ``"usps"``: outside of a sprite lies its border,
-        not zeros.
+        one step per batch, not two.
 
         References
         ----------
@@ -730,6 +735,7 @@ class SpriteClustering(
             transformations=sprites,
             background_transformations=backgrounds,
             color=self.color,
+            padding=self.padding,
             encoder=self.encoder if isinstance(self.encoder, str) else "custom",
         )
 

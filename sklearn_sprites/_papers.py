@@ -1,7 +1,7 @@
 """Configurations of published experiments: plain values, each with its source.
 
-What a parameter of ours cannot say is listed under ``differs``. Epochs, steps and
-batches are those of the official training schedules, made for the sets named.
+Epochs, steps and batches are those of the official training schedules, made for the
+sets named; the user guide lists what differs.
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,11 @@ DTI_SPRITES = (
 class Configuration:
     """Parameters of an estimator for one published experiment.
 
-    ``source`` names the paper and where it or its official code has the values;
-    ``differs`` what the parameters leave out.
+    ``source`` names the paper and where it or its official code has the values.
     """
 
     source: str
     parameters: Mapping[str, Any] = field(hash=False)
-    differs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Nobody changes a table that all share."""
@@ -50,8 +48,6 @@ COLORED = ("color", "affine", "thin_plate_spline")
 PROJECTIVE = ("color", "projective")
 RICH = ("color", "projective", "thin_plate_spline")
 
-BORDER = "Outside of a sprite lies its border, not zeros."
-
 
 def _clustering(
     transformations: tuple[str, ...],
@@ -59,12 +55,13 @@ def _clustering(
     drop: int,
     max_epochs: int,
     check: int,
-    *differs: str,
+    *,
     n_clusters: int = 10,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     encoder: str = "resnet20",
     window: float | None = None,
+    padding: str = "border",
 ) -> Configuration:
     """Opaque sprites: DTI-Clustering."""
     parameters = {
@@ -78,10 +75,11 @@ def _clustering(
         "max_epochs": max_epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "padding": padding,
         "pixel_weights": None if window is None else GaussianWindow(window),
     }
     source = f"{DTI_CLUSTERING}; supplementary material, official configuration"
-    return Configuration(source, parameters, differs)
+    return Configuration(source, parameters)
 
 
 def _layered(
@@ -128,7 +126,7 @@ CLUSTERING: Mapping[str, Configuration] = MappingProxyType(
         "affnist": _clustering(
             MORPHOLOGICAL, (5, 20, 25), 37, 45, 400, learning_rate=1e-4
         ),
-        "usps": _clustering(COLORED, (60, 120, 200), 250, 270, 50, BORDER),
+        "usps": _clustering(COLORED, (60, 120, 200), 250, 270, 50, padding="zeros"),
         "frgc": _clustering(COLORED, (50, 200, 400), 650, 700, 20, n_clusters=20),
         "svhn": _clustering(PROJECTIVE, (2, 18), 30, 33, 100, window=7.0),
         "instagram": _clustering(

@@ -42,7 +42,10 @@ CONFIGURATIONS = {
     "weighed": {**QUICK, "pixel_weights": "center"},
     "tiny batch": {"batch_size": 2, "reassignment": "clone"},
     "warm start": {"warm_start": True, "init": "k-means++"},
-    "morphological": {"transformations": ("translation", "morphological")},
+    "morphological": {
+        "transformations": ("translation", "morphological"),
+        "padding": "zeros",
+    },
 }
 ON_THEMSELVES = [
     checks.check_param_validation,

@@ -22,7 +22,8 @@ class ModelSpec:
 
     ``transformations`` are in the order in which they are applied to a sprite, from
     the sprite's frame to the image; ``color`` says whether gains and biases are
-    solved by least squares or predicted by the network. ``is_searched`` says that no
+    solved by least squares or predicted by the network; ``padding`` what lies outside
+    of an opaque sprite, ``"border"`` or ``"zeros"``. ``is_searched`` says that no
     network tells where sprites are: their poses are searched in every image.
     """
 
@@ -35,6 +36,7 @@ class ModelSpec:
     background_transformations: tuple[str, ...] = ()
     color: str = "solve"
     encoder: str = "small"
+    padding: str = "border"
     is_searched: bool = False
 
     def __post_init__(self) -> None:

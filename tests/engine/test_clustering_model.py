@@ -20,6 +20,7 @@ from tests.strategies import Draws, every_name, random_model
 OPAQUE = ModelSpec(3, 0, 1, 6, 5, ("affine", "thin_plate_spline"))
 COLORED = ModelSpec(3, 0, 2, 5, 5, ("color", "affine"))
 GAINED = ModelSpec(2, 0, 2, 5, 5, ("linear_color",), color="solve")
+ON_NOTHING = ModelSpec(3, 0, 2, 6, 5, ("color", "affine"), padding="zeros")
 LIT = ModelSpec(3, 0, 3, 5, 5, ("light", "affine"))
 PREDICTED = ModelSpec(3, 0, 2, 5, 5, ("color", "projective"), color="predict")
 LAYERED = ModelSpec(3, 2, 2, 6, 5, ("color", "similarity"), ("linear_color", "affine"))
@@ -33,6 +34,7 @@ SPECS = {
     "opaque": OPAQUE,
     "colored": COLORED,
     "gained": GAINED,
+    "on nothing": ON_NOTHING,
     "lit": LIT,
     "predicted": PREDICTED,
     "layered": LAYERED,
@@ -116,7 +118,7 @@ class SlowTwin:
         spec = self.spec
         params = {n: v[b, k] for n, v in self.params.items()}
         layered = spec.n_backgrounds > 0
-        padding = "zeros" if layered else "border"
+        padding = "zeros" if layered else spec.padding
         drawn = self.warp(self.sprites[k], spec.transformations, params, padding)
         look, alpha = drawn[: spec.channels], torch.ones_like(drawn[0])
         color, freedom = self.color(spec.transformations, params, layered)

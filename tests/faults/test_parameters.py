@@ -32,6 +32,7 @@ from tests.pictures import (
         ("learning_rate", [0, -1, np.nan, np.inf]),
         ("batch_size", [0, -1, 16.0]),
         ("mask_noise", [-0.1, np.nan]),
+        ("padding", ["edge", None]),
         ("pixel_weights", ["middle", 3, False]),
         ("mask_penalty", [-0.1, np.nan, "none"]),
         ("random_state", [-1, 2**32, 0.5, np.random.default_rng(0)]),

@@ -93,7 +93,7 @@ class ClusteringModel(nn.Module):
         self.background_heads = self._heads(
             behind, spec.n_backgrounds, n_features, generator
         )
-        self.padding = "zeros" if spec.is_layered else "border"
+        self.padding = "zeros" if spec.is_layered else spec.padding
         size, device = (spec.height, spec.width), sprites.device
         #: Whether images are to be centered before the model looks at them.
         self.register_buffer("is_centered", torch.zeros((), dtype=torch.bool))
