@@ -102,23 +102,24 @@ def scattered(images: NDArray, seed: int, side: int = 64) -> NDArray:
     return canvas
 
 
-def crowded(images: NDArray, seed: int) -> NDArray:
+def crowded(images: NDArray, seed: int, side: int = 32) -> NDArray:
     """Digits in a row, as of house numbers, each with what shows of its neighbors.
 
-    They are in two colors of their own, 17 to 20 pixels apart, and 3 in 5 have a
+    They are in two colors of their own, 14 to 17 pixels apart, and 3 in 5 have a
     neighbor on a side.
     """
     rng = np.random.default_rng(seed)
-    side, n = images.shape[1], len(images)
-    rows = np.zeros((n, side, 3 * side), images.dtype)
-    for row, image in zip(rows, images, strict=True):
-        row[:, side : 2 * side] = image
+    n, height, width = images.shape
+    rows = np.zeros((n, side, side + 2 * width), images.dtype)
+    top, middle = (side - height) // 2, (side + width) // 2
+    for row, image in zip(rows[:, top : top + height], images, strict=True):
+        row[:, middle : middle + width] = image
         for sign in (-1, 1):
             if rng.uniform() < 0.6:
-                left = side + sign * rng.integers(17, 21)
-                part = row[:, left : left + side]
+                left = middle + sign * rng.integers(14, 18)
+                part = row[:, left : left + width]
                 np.maximum(part, images[rng.integers(n)], out=part)
-    ink = rows[:, :, side : 2 * side, None] / 255
+    ink = rows[:, :, width : width + side, None] / 255
     ground, colors = rng.uniform(0, 1, (2, n, 1, 1, 3))
     near = np.abs(colors - ground).mean(-1, keepdims=True) < 0.25
     colors = np.where(near, (ground + 0.5) % 1, colors)

@@ -30,8 +30,8 @@ def distil(learner: Learner, lesson: Lesson) -> None:
     teacher = torch.optim.Adam(learned, lr=LEARNING_RATE, fused=True)
     active = frozenset(names)
     for _ in range(TURNED_EPOCHS if lesson.is_turned else EPOCHS):
-        for index in batches(learner):
-            images, wanted = learner.images[index], _at(params, index)
+        for index in batches(learner, len(labels)):
+            images, wanted = learner.images[lesson.rows[index]], _at(params, index)
             if lesson.is_turned:
                 angles = any_angles(images, learner.noise)
                 images = turned_images(images, angles, model.sequence.grid)

@@ -75,12 +75,13 @@ def batch_size(wanted: int, n_images: int, is_layered: bool) -> int:
     return max(min(wanted, n_images, enough), SMALLEST_BATCH)
 
 
-def batches(learner: Learner) -> Iterator[Tensor]:
+def batches(learner: Learner, n_images: int | None = None) -> Iterator[Tensor]:
     """Indices of one epoch's batches: of the same size, or of one pass over all.
 
-    Of a large set, every epoch takes a part, drawn anew.
+    Of a large set, every epoch takes a part, drawn anew. `n_images` is how many there
+    are, if not all of the learner's.
     """
-    n, size = len(learner.images), learner.batch_size
+    n, size = n_images or len(learner.images), learner.batch_size
     if learner.is_dated:
         return one_pass(torch.randperm(n, generator=learner.draws), learner)
     enough = max(ENOUGH, ENOUGH_EACH * len(learner.model.sprites))

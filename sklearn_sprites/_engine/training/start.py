@@ -35,17 +35,19 @@ TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
 TURNED = 0.87  # and below which things are taken to lie in any turn
 IMAGES_PER_ROUND = 2000
+TAUGHT = 12_800  # images that a lesson tells of, at most
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
 BACKGROUND_IMAGES = 1000
 CONTRAST_FLOOR = 0.3  # of the mean variance, added to an image's own
 
 
 class Lesson(NamedTuple):
-    """What alignment found: image i is sprite labels[i] under params[name][i].
+    """What alignment found: image rows[i] is sprite labels[i] under params[name][i].
 
     ``is_turned``: things lie turned in any way.
     """
 
+    rows: Tensor
     labels: Tensor
     params: dict[str, Tensor]
     is_turned: bool = False
@@ -170,13 +172,17 @@ def aligned_start(
         if energy < TURNED * best or few_are_upright(images, others, freely, name):
             family, sprites = freely, others
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
-    found = alignment.survey(images, sprites, family)
+    some, rows = images, torch.arange(len(images), device=images.device)
+    if len(images) > TAUGHT:
+        rows = torch.randperm(len(images), generator=draws)[:TAUGHT].to(images.device)
+        some = images[rows]
+    found = alignment.survey(some, sprites, family)
     if family.turns is None:
         counts = torch.bincount(found.labels, minlength=len(sprites))
         sprites, moved = in_one_pose(sprites, counts, family)
-        found = alignment.survey(images, sprites, family) if moved else found
+        found = alignment.survey(some, sprites, family) if moved else found
     params = {name: to_parameters(name, found.matrices, family)}
-    lesson = Lesson(found.labels, params, family.turns is not None)
+    lesson = Lesson(rows, found.labels, params, family.turns is not None)
     return sprites, lesson, is_centered
 
 
