@@ -23,11 +23,12 @@ def weights_of(given: Any, size: tuple[int, int], owner: str) -> NDArray | None:
 
 
 def window(size: tuple[int, int], width: float | None) -> NDArray:
-    """A Gaussian around the middle, (H, W), that is one there."""
+    """A Gaussian around the middle, (H, W), that is one in the pixels next to it."""
     lines = []
     for side in size:
-        offset = np.arange(side) - (side - 1) / 2
-        lines.append(np.exp(-0.5 * (offset / (width or CENTER_SHARE * side)) ** 2))
+        far = (np.arange(side) - (side - 1) / 2) ** 2
+        spread = width or CENTER_SHARE * side
+        lines.append(np.exp(-0.5 * (far - far.min()) / spread**2))
     return np.outer(*lines)
 
 

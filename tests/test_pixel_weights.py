@@ -189,6 +189,13 @@ def test_the_window_is_a_gaussian_around_the_middle(given, size, sigma):
     np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
 
 
+def test_a_window_narrower_than_a_pixel_is_the_middle():
+    found = weights_of(GaussianWindow(1e-9), (5, 4), "")
+    assert found.argmax() == 9
+    assert found.sum() == 20
+    assert (found > 0).sum() == 2
+
+
 @pytest.mark.parametrize(
     ("weights", "got"),
     [
