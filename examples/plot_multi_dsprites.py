@@ -14,8 +14,8 @@ from sklearn_sprites.metrics import (
     segmentation_adjusted_rand_score,
 )
 
-scenes = make_multi_dsprites(100, random_state=0)
-X = scenes.images  # (100, 64, 64, 3), uint8
+scenes = make_multi_dsprites(150, random_state=0)
+X = scenes.images  # (150, 64, 64, 3), uint8
 
 # %%
 # With a background, sprites are masks of one color by default, and layers move, scale
@@ -26,7 +26,7 @@ model = LayeredSpriteDecomposition(
     n_sprites=3,
     n_layers=5,
     n_backgrounds=1,
-    images_per_round=50,
+    images_per_round=75,
     max_rounds=15,
     tol=0.05,
     random_state=0,
