@@ -95,13 +95,14 @@ class SpriteClustering(
         Number of backgrounds to choose from behind the sprites. 0: sprites are opaque,
         as they always are in images with a side below 4 pixels.
     transformations : "auto" or tuple of str, default="auto"
-        How a sprite may be transformed, in the order of application; colors act last,
-        wherever their name stands. The names are in the table below. ``"auto"`` goes by
-        the size and the channels of the images, and is ``("color", "similarity")``
-        where at least 100 images show things in all turns; color is left out, or
-        replaced by ``"light"``, where at least 50 images of several channels are
-        explained nearly as well so, by opaque sprites or by such in all turns. ``()``
-        is none. Images with a side below 4 pixels are never transformed.
+        How a sprite may be transformed, in the order of application; thickness and then
+        colors act last, wherever their names stand. The names are in the table below.
+        ``"auto"`` goes by the size and the channels of the images (only gray ones have
+        a thickness), and is ``("color", "similarity")`` where at least 100 images show
+        things in all turns; color is left out, or replaced by ``"light"``, where at
+        least 50 images of several channels are explained nearly as well so, by opaque
+        sprites or by such in all turns. ``()`` is none. Images with a side below 4
+        pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
         turns, and else what it is for sprites.
@@ -125,8 +126,8 @@ class SpriteClustering(
     n_init : int, default=1
         Number of trainings from different seeds; the one with the lowest loss is kept.
     color : {"solve", "predict"}, default="solve"
-        Whether gains and biases of colors are computed by least squares or predicted
-        by the network. Computed, those that ``"color"`` gives a sprite of several
+        Whether gains and biases of colors, and the thickness of opaque sprites, are
+        computed by least squares or predicted by the network. Computed, those that ``"color"`` gives a sprite of several
         channels over backgrounds are drawn to their means, and biases to zero: hues and
         contrast vary, but tell sprites apart.
     encoder : {"small", "resnet20", "resnet32", "resnet18"} or torch.nn.Module, \
@@ -256,7 +257,8 @@ class SpriteClustering(
     the sprite, so a positive shift draws the sprite further to the left, or up. Between
     pixels values are interpolated linearly. Outside a sprite lies its border, or zeros,
     as `padding` says, or nothing where there is a background. Warps act in the order of
-    the names, colors after them; all parameters are zero where nothing changes.
+    the names, thickness and colors after them; all parameters are zero where nothing
+    changes.
 
     ===================== ==== ====================================================
     name                  P    parameters
@@ -272,6 +274,7 @@ class SpriteClustering(
     "affine"              6    2 x 3 matrix minus identity, by rows
     "projective"          8    3 x 3 matrix minus identity, by rows, without the last
     "thin_plate_spline"   32   shifts (x, y) of 4 x 4 points on [-1, 1]^2, by rows
+    "thickness"           1    pixels by which what is bright grows, after all warps
     "morphological"       50   bright (> 0) or dark pixels preferred, 7 x 7 window
     ===================== ==== ====================================================
 
@@ -592,8 +595,8 @@ class SpriteClustering(
     def align(self, X: Any) -> NDArray:
         """Bring each image into the frame of its sprite.
 
-        Warps are undone, colors too; a morphological transformation has no inverse
-        and is left as it is.
+        Warps are undone, colors too; thickness and ``"morphological"`` have no inverse
+        and are left as they are.
 
         Parameters
         ----------
@@ -725,6 +728,7 @@ class SpriteClustering(
             self.transformations,
             self.background_transformations,
             shape,
+            is_solved=self.color == "solve" and isinstance(self.curriculum, str),
         )
         return ModelSpec(
             n_sprites=int(self.n_clusters),

@@ -33,11 +33,17 @@ SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says oth
 
 
 def resolve_layers(
-    n_backgrounds: int, sprites: Names, backgrounds: Names, shape: Shape
+    n_backgrounds: int,
+    sprites: Names,
+    backgrounds: Names,
+    shape: Shape,
+    *,
+    is_solved: bool,
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     """Number of backgrounds, and transformations of sprites and of backgrounds.
 
-    `"auto"` goes by the size and channels of the images. Where a side is below
+    `"auto"` goes by the size and channels of the images, and on whether stages are
+    left open and what can be solved `is_solved`. Where a side is below
     `SMALLEST_SIDE` pixels there is no picture, only numbers: nothing is transformed
     and nothing lies behind; names that do not exist are refused all the same.
     """
@@ -48,7 +54,7 @@ def resolve_layers(
     height, width, channels = shape
     if min(height, width) < SMALLEST_SIDE:
         return 0, (), ()
-    auto = auto_transformations(height, width, channels, n_backgrounds)
+    auto = auto_transformations(height, width, channels, n_backgrounds, is_solved)
     chosen = [
         default if isinstance(names, str) else tuple(names)
         for names, default in zip((sprites, backgrounds), auto, strict=True)

@@ -61,8 +61,10 @@ def image_attributes(
 def _as_applied(
     params: dict[str, NDArray], transformations: tuple[str, ...]
 ) -> dict[str, NDArray]:
-    """Parameters in the order of application: warps as named, colors, centering."""
-    order = (*sorted(transformations, key=lambda name: name in COLORS), "centering")
+    """Parameters in the order of application: as named, but for what comes last."""
+    last = ("thickness", *COLORS)
+    early = [name for name in transformations if name not in last]
+    order = (*early, *last, "centering")
     return {name: params[name] for name in order if name in params}
 
 

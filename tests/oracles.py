@@ -151,6 +151,38 @@ def morphological(images, params, kernel):
     return torch.stack(out).view(images.shape)
 
 
+def slopes(images, step):
+    """Values per pixel between a pixel's neighbors, less what counts as flat."""
+    out, flat = torch.empty_like(images), 1e-3
+    height, width = images.shape[-2:]
+    for i in range(height):
+        for j in range(width):
+            above, below = max(i - step, 0), min(i + step, height - 1)
+            left, right = max(j - step, 0), min(j + step, width - 1)
+            down = (images[..., below, j] - images[..., above, j]) / (2 * step)
+            across = (images[..., i, right] - images[..., i, left]) / (2 * step)
+            out[..., i, j] = (down**2 + across**2 + flat**2).sqrt() - flat
+    return out
+
+
+def thickness(drawn, slope, target, weight, is_gained, is_biased, strength, prior):
+    """Growth (m,) in pixels of one channel (m, P), together with gain and bias."""
+    out = torch.zeros_like(drawn[:, 0])
+    for i, (x, e, y) in enumerate(zip(drawn, slope, target, strict=True)):
+        columns, first, pulls = [e], [0.0], [prior]
+        if is_gained:
+            columns, first, pulls = [*columns, x], [*first, 1.0], [*pulls, strength]
+        else:
+            y = y - x
+        if is_biased:
+            columns = [*columns, torch.ones_like(x)]
+            first, pulls = [*first, 0.0], [*pulls, 0.0]
+        numbers = [[x.new_tensor(v) for v in some] for some in (first, pulls)]
+        found = ridge(torch.stack(columns, 1), y, weight[i], *numbers)
+        out[i] = found[0] / (found[1] if is_gained else 1)
+    return out
+
+
 def softclip(x):
     """One number clipped to [0, 1], but for a slope of 0.01 outside."""
     if x < 0:

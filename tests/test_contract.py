@@ -43,7 +43,7 @@ CONFIGURATIONS = {
     "tiny batch": {"batch_size": 2, "reassignment": "clone"},
     "warm start": {"warm_start": True, "init": "k-means++"},
     "morphological": {
-        "transformations": ("translation", "morphological"),
+        "transformations": ("translation", "thickness", "morphological"),
         "padding": "zeros",
     },
 }

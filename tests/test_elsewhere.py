@@ -45,6 +45,7 @@ CLUSTERINGS = {
         "background_transformations": ("linear_color", "position", "rotation"),
     },
     "tied": {**LAYERED, "transformations": ("color", "affine")},
+    "grown": {"transformations": ("color", "affine", "thickness")},
     "weighed": {
         "pixel_weights": "center",
         "transformations": ("translation",),

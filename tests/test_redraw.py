@@ -127,6 +127,37 @@ def test_colors_act_last_wherever_their_name_stands(color):
 
 
 @pytest.mark.parametrize(
+    ("color", "n_backgrounds"), [("solve", 0), ("predict", 0), ("solve", 1)]
+)
+def test_growth_comes_after_warps_and_before_colors(color, n_backgrounds):
+    X, _ = make_pictures(height=SIZE[0], width=SIZE[1], channels=3)
+    model = make_model(
+        **{**QUICK, "max_epochs": 3, "learning_rate": 1e-2},
+        curriculum="all_at_once",
+        transformations=("color", "thickness", "translation"),
+        background_transformations=(),
+        color=color,
+        n_backgrounds=n_backgrounds,
+    ).fit(X)
+    order = ["translation", "thickness", "color", "background"]
+    params = model.transformation_params_
+    assert list(params) == order[: 3 + n_backgrounds]
+    i = abs(params["thickness"][:, 0]).argmax()
+    assert abs(params["thickness"][i, 0]) > 1e-3
+    matrix = matrix_of("translation", params["translation"][i], SIZE[1] / SIZE[0])
+    mode = "grid-constant" if n_backgrounds else "nearest"
+    placed = warped(model.sprites_[model.labels_[i]], matrix, mode)
+    slope = oracles.slopes(torch.tensor(placed).movedim(-1, 0), 1).movedim(0, -1)
+    grown = placed + params["thickness"][i] * slope.numpy()
+    drawn = recolored(grown[..., :3], params["color"][i], 1)
+    if n_backgrounds:
+        alpha = np.stack([float(oracles.softclip(a)) for a in grown[..., 3].flat])
+        alpha = alpha.reshape(*SIZE, 1)
+        drawn = alpha * drawn + (1 - alpha) * model.backgrounds_[0]
+    np.testing.assert_allclose(drawn, model.reconstruct(X[i][None])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
     "names", [("color", "linear_color"), ("light", "color"), ("affine",) * 2]
 )
 def test_names_that_stand_in_each_others_way_are_refused(names):

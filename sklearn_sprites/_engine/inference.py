@@ -147,6 +147,8 @@ class Predictor:
             found[f"sprite.{name}"] = value[rows, sprites]
         for name, value in description.background_params.items():
             found[f"background.{name}"] = value[rows, behind]
+        if drawn.thickness is not None:
+            found["sprite.thickness"] = drawn.thickness
         found.update(self._colors(drawn))
         return found
 

@@ -6,7 +6,7 @@ from typing import Any
 COLORS = ("color", "linear_color", "light")
 RIGID = ("translation", "position", "rotation", "similarity", "affine", "projective")
 WARPS = (*RIGID, "thin_plate_spline")
-TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "morphological")
+TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "thickness", "morphological")
 ENCODERS = ("small", "resnet20", "resnet32", "resnet18")
 
 SMALLEST_SIDE = 4  # below this many pixels nothing can be warped
@@ -57,6 +57,13 @@ class ModelSpec:
     def sprite_channels(self) -> int:
         """Channels of a sprite: the image's, and alpha where there is a background."""
         return self.channels + (1 if self.is_layered else 0)
+
+    @property
+    def solved(self) -> tuple[str, ...]:
+        """Names of what is solved by least squares, for whoever has it."""
+        if self.color != "solve":
+            return ()
+        return COLORS if self.is_layered else (*COLORS, "thickness")
 
     @property
     def is_kmeans(self) -> bool:
@@ -127,19 +134,27 @@ def parameter_count(name: str, channels: int) -> int:
         "affine": 6,
         "projective": 8,
         "thin_plate_spline": 2 * SPLINE_GRID**2,
+        "thickness": 1,
         "morphological": 1 + MORPHOLOGICAL_KERNEL**2,
     }
     return counts[name]
 
 
 def auto_transformations(
-    height: int, width: int, channels: int, n_backgrounds: int
+    height: int, width: int, channels: int, n_backgrounds: int, is_solved: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The default sequences (sprites, backgrounds) for images of this kind."""
+    """The default sequences (sprites, backgrounds) for images of this kind.
+
+    `is_solved`: what can be solved is, and no stage of training is named for it.
+    """
     if min(height, width) < SMALLEST_SIDE:
         return (), ()
     # on very small gray images a color absorbs what tells sprites apart
     has_color = channels > 1 or n_backgrounds or min(height, width) >= COLOR_SIDE
     color = ("color",) if has_color else ()
-    sprites = (*color, "affine", "thin_plate_spline")
-    return sprites, (sprites if n_backgrounds else ())
+    warps = ("affine", "thin_plate_spline")
+    if n_backgrounds:
+        return (*color, *warps), (*color, *warps)
+    # strokes are drawn with pens of many widths; colored things have no strokes
+    grown = ("thickness",) if channels == 1 and is_solved else ()
+    return (*color, *warps, *grown), ()

@@ -102,7 +102,7 @@ def test_distances_are_those_to_what_is_drawn_in_the_images_themselves():
 @few_epochs
 def test_centering_is_listed_after_what_is_done_to_the_sprite(scattered):
     model = SpriteClustering(2, max_epochs=2, random_state=0).fit(scattered[0])
-    expected = ["affine", "thin_plate_spline", "color", "centering"]
+    expected = ["affine", "thin_plate_spline", "thickness", "color", "centering"]
     assert list(model.transformation_params_) == expected
 
 

@@ -12,6 +12,7 @@ from sklearn_sprites._engine.models.candidates import (
     lend,
 )
 from sklearn_sprites._engine.ops.color import PULL, RIDGE, TIE, Freedom
+from sklearn_sprites._engine.ops.thickness import LARGEST, PRIOR
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import COLORS, SPLINE_GRID, ModelSpec
 from tests import oracles
@@ -22,6 +23,11 @@ COLORED = ModelSpec(3, 0, 2, 5, 5, ("color", "affine"))
 GAINED = ModelSpec(2, 0, 2, 5, 5, ("linear_color",), color="solve")
 ON_NOTHING = ModelSpec(3, 0, 2, 6, 5, ("color", "affine"), padding="zeros")
 LIT = ModelSpec(3, 0, 3, 5, 5, ("light", "affine"))
+GROWN = ModelSpec(3, 0, 1, 6, 5, ("color", "affine", "thickness"))
+JUST_GROWN = ModelSpec(2, 0, 2, 5, 6, ("thickness",))
+GROWN_PREDICTED = ModelSpec(
+    2, 1, 1, 6, 5, ("thickness", "position"), ("thickness",), color="predict"
+)
 PREDICTED = ModelSpec(3, 0, 2, 5, 5, ("color", "projective"), color="predict")
 LAYERED = ModelSpec(3, 2, 2, 6, 5, ("color", "similarity"), ("linear_color", "affine"))
 FIXED = ModelSpec(1, 1, 1, 5, 6, ("translation",), ("identity",))
@@ -36,6 +42,9 @@ SPECS = {
     "gained": GAINED,
     "on nothing": ON_NOTHING,
     "lit": LIT,
+    "grown": GROWN,
+    "just grown": JUST_GROWN,
+    "grown, predicted": GROWN_PREDICTED,
     "predicted": PREDICTED,
     "layered": LAYERED,
     "lit layered": LIT_LAYERED,
@@ -78,7 +87,7 @@ class SlowTwin:
 
     def warp(self, image, names, params, padding):
         height, width = image.shape[-2:]
-        steps = [name for name in names if name not in COLORS]
+        steps = [name for name in names if name not in (*COLORS, "thickness")]
         points = [
             torch.stack(
                 oracles.sequence_point(
@@ -93,7 +102,11 @@ class SlowTwin:
             )
             for p in oracles.centers(height, width)
         ]
-        return oracles.sample(image[None], torch.stack(points, 1)[None], padding)[0]
+        drawn = oracles.sample(image[None], torch.stack(points, 1)[None], padding)[0]
+        if "thickness" not in params:
+            return drawn
+        slope = oracles.slopes(drawn.view(1, -1, height, width), 1)
+        return drawn + params["thickness"] * slope[0].flatten(1)
 
     def color(self, names, params, is_front):
         """Predicted colors (C, 2), and how much of them is solved instead.
@@ -132,12 +145,33 @@ class SlowTwin:
             color, freedom = self.color(names, behind, False)
             looks, colors = [look, back], [*colors, color]
             freedoms, shares = [*freedoms, freedom], [alpha, 1 - alpha]
+        if "thickness" in spec.transformations and "thickness" not in params:
+            looks = [self.grow(b, look, freedoms[0])]
         colors = self.solve(b, looks, shares, colors, freedoms, layered)
         parts = [
             share * oracles.apply_color(look[None], color[None])[0]
             for look, share, color in zip(looks, shares, colors, strict=True)
         ]
         return sum(parts).view(spec.channels, spec.height, spec.width), alpha
+
+    def grow(self, b, look, freedom):
+        """As much as explains an image best; of one channel, or without colors."""
+        assert len(look) == 1 or not freedom
+        target = self.images[b].flatten()[None]
+        image = look.view(1, len(look), self.spec.height, self.spec.width)
+        slope = oracles.slopes(image, 1).flatten()[None]
+        weight = torch.full_like(target, 1 / target.shape[1])
+        growth = oracles.thickness(
+            look.flatten()[None],
+            slope,
+            target,
+            weight,
+            freedom > 0,
+            freedom > 1,
+            RIDGE,
+            PRIOR,
+        )
+        return look + growth.clamp(-LARGEST, LARGEST) * slope.view(look.shape)
 
     def solve(self, b, looks, shares, colors, freedoms, layered):
         target = self.images[b].flatten(1)[None]
@@ -302,7 +336,7 @@ def test_every_parameter_that_draws_gets_a_gradient(spec):
         for name, parameter in model.named_parameters()
         if parameter.numel() and (parameter.grad is None or not parameter.grad.any())
     }
-    predicts = spec.color == "predict" or len(active - set(COLORS)) > 0
+    predicts = len(active - set(spec.solved)) > 0
     assert {n.partition(".")[0] for n in silent} <= (set() if predicts else {"encoder"})
 
 

@@ -22,6 +22,7 @@ from sklearn_sprites._engine.ops.color import (
 )
 from sklearn_sprites._engine.ops.morphology import morphological
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.ops.thickness import solve_growth
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import ModelSpec, parameter_count
 from sklearn_sprites._engine.training.lloyd import squared_distances
@@ -101,6 +102,7 @@ def test_squared_distances(k, size):
         (("thin_plate_spline", "projective"), (1, 8, 8)),
         (("similarity", "thin_plate_spline", "rotation"), (2, 8, 9)),
         (("morphological", "position"), (1, 16, 16)),
+        (("thickness", "position"), (1, 16, 16)),
     ],
 )
 def test_transformed_sprites(names, size):
@@ -141,6 +143,18 @@ def test_solved_colors_and_errors(channels, freedoms):
     assert_rows_are_independent(lambda x: x.square().flatten(1).sum(1), drawn)
 
 
+@pytest.mark.parametrize("freedom", [0, 1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_solved_growth(channels, freedom):
+    parts = [rows(i, channels, 784) for i in range(3)]
+
+    def solved(*parts):
+        found = solve_growth(*parts, freedom=freedom, largest=1.0)
+        return torch.cat([part.flatten(1) for part in found], 1)
+
+    assert_rows_are_independent(solved, *parts)
+
+
 def test_morphology_of_many_channels():
     images, params = rows(0, 4, 10, 10), rows(1, 50)
     assert_rows_are_independent(lambda x, p: morphological(x, p, 7), images, params)
@@ -157,6 +171,7 @@ SPECS = {
     "k-means": ModelSpec(4, 0, 1, 6, 6, ()),
     "opaque": ModelSpec(9, 0, 1, 8, 8, ("affine", "thin_plate_spline")),
     "one": ModelSpec(1, 0, 3, 6, 7, ("color", "affine", "morphological")),
+    "grown": ModelSpec(3, 0, 1, 9, 8, ("color", "affine", "thickness")),
     "predicted": ModelSpec(3, 0, 2, 6, 6, ("color", "projective"), color="predict"),
     "centered": ModelSpec(3, 0, 1, 9, 8, ("translation", "thin_plate_spline")),
     "large": ModelSpec(2, 0, 3, 19, 19, ("color", "affine")),

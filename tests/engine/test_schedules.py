@@ -219,15 +219,23 @@ def test_unknown_transformations_are_refused_with_the_valid_ones():
         spec_of(("affine", "shear"))
 
 
-@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 5), st.integers(0, 2))
-def test_auto_warps_nothing_that_is_too_small(height, width, channels, behind):
-    sprites, backgrounds = auto_transformations(height, width, channels, behind)
+@given(
+    st.integers(1, 64),
+    st.integers(1, 64),
+    st.integers(1, 5),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_auto_warps_nothing_that_is_too_small(height, width, channels, behind, solved):
+    kind = height, width, channels, behind, solved
+    sprites, backgrounds = auto_transformations(*kind)
     spec = ModelSpec(2, behind, channels, height, width, sprites, backgrounds)
     if min(height, width) < 4:
         assert sprites == backgrounds == ()
         assert spec.is_kmeans == (behind == 0)
     else:
         assert "affine" in sprites
+        assert ("thickness" in sprites) == (solved and channels == 1 and not behind)
     assert bool(backgrounds) <= bool(behind)
 
 
@@ -247,6 +255,7 @@ def test_every_transformation_has_a_number_of_parameters(name):
             "affine": 6,
             "projective": 8,
             "thin_plate_spline": 32,
+            "thickness": 1,
             "morphological": 50,
         }[name]
     )

@@ -112,6 +112,7 @@ def test_sprites_that_are_hardly_plausible_are_only_turned():
         ({"transformations": ("affine",)}, {}, False),
         ({"transformations": ("similarity", "thin_plate_spline")}, {}, False),
         ({"transformations": ("similarity", "morphological")}, {}, False),
+        ({"transformations": ("similarity", "thickness")}, {}, False),
         ({"n_backgrounds": 1}, {}, True),
         ({"n_backgrounds": 1}, {"init": "array"}, False),
         ({"n_backgrounds": 1, "background_transformations": ("color",)}, {}, True),

@@ -20,7 +20,7 @@ from tests.strategies import Draws, assert_twins, attack, batches, draws, paddin
 CPU = torch.device("cpu")
 warps = st.lists(st.sampled_from(WARPS), max_size=3, unique=True).map(tuple)
 spatial = st.lists(
-    st.sampled_from((*WARPS, "morphological")), max_size=4, unique=True
+    st.sampled_from((*WARPS, "thickness", "morphological")), max_size=4, unique=True
 ).map(tuple)
 
 
@@ -96,6 +96,17 @@ def test_morphology_takes_its_place_between_warps():
     expected = morphological(expected, params["morphological"], MORPHOLOGICAL_KERNEL)
     expected = after.apply(expected, {"rotation": params["rotation"]})
     found = sequence(names, 8, 8).apply(images, params)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("names", [("thickness", "affine"), ("affine", "thickness")])
+def test_growth_comes_after_all_warps(names):
+    make = Draws(0)
+    params = parameters(make, names, 3, 0.3)
+    images = make.uniform(3, 2, 8, 40)
+    placed = sequence(("affine",), 8, 40).apply(images, {"affine": params["affine"]})
+    expected = placed + params["thickness"][..., None, None] * oracles.slopes(placed, 1)
+    found = sequence(names, 8, 40).apply(images, params)
     torch.testing.assert_close(found, expected)
 
 

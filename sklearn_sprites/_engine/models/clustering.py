@@ -21,6 +21,7 @@ from sklearn_sprites._engine.ops.color import (
 from sklearn_sprites._engine.ops.compositing import over, softclip
 from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
+from sklearn_sprites._engine.ops.thickness import LARGEST, slopes, solve_growth
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
 ALL_COLORS = frozenset(COLORS)
@@ -40,12 +41,13 @@ class Description:
 
 
 class Drawn(NamedTuple):
-    """Candidates as drawn: image (m, C, H, W), alpha, and the colors in use."""
+    """Candidates as drawn: image (m, C, H, W), alpha, and what was solved."""
 
     image: Tensor
     alpha: Tensor | None  # (m, 1, H, W)
     color: Tensor  # (m, C, 2)
     background_color: Tensor  # (m, C, 2)
+    thickness: Tensor | None = None  # (m, 1), where it is solved
 
 
 def color_of(names: tuple[str, ...]) -> str | None:
@@ -114,7 +116,7 @@ class ClusteringModel(nn.Module):
         features: int,
         generator: torch.Generator,
     ) -> nn.ModuleDict:
-        solved = COLORS if self.spec.color == "solve" else ()
+        solved = self.spec.solved
         searched = None if self.search is None else self.search.name
         return nn.ModuleDict(
             {
@@ -300,20 +302,32 @@ class ClusteringModel(nn.Module):
         params: dict[str, Tensor],
         active: frozenset[str],
     ) -> Drawn:
-        flat = drawn.flatten(2)
+        # At the optimum the loss does not change with what is solved to first order,
+        # so no gradient needs to pass through the solution.
         freedom = self._freedom(self.spec.transformations, active)
-        if freedom:
-            # At the optimum the loss does not change with the colors to first order,
-            # so no gradient needs to pass through the solution.
+        share = self.flat_weights
+        share = None if share is None else (share / share.sum())[None, None]
+        flat, aim, growth = drawn.flatten(2), target.flatten(2), None
+        if self._solves_thickness(active):
+            steep = slopes(drawn, self.sequence.step).flatten(2)
+            most, seen = LARGEST * self.sequence.step, (flat, steep, aim, share)
+            growth, color = solve_growth(*seen, freedom=freedom, largest=most)
+            flat = torch.addcmul(flat, steep, growth[..., None])
+        elif freedom:
             with torch.no_grad():
-                share = self.flat_weights
-                share = None if share is None else (share / share.sum())[None, None]
-                color = solve_color(flat, target.flatten(2), share, freedom=freedom)
+                color = solve_color(flat, aim, share, freedom=freedom)
         else:
             color = self._predicted_color(params, drawn)
         if freedom or any(name in COLORS for name in params):
-            drawn = apply_color(flat, color).view_as(drawn)
-        return Drawn(drawn, None, color, torch.zeros_like(color))
+            flat = apply_color(flat, color)
+        nothing = torch.zeros_like(color)
+        return Drawn(flat.view_as(drawn), None, color, nothing, growth)
+
+    def _solves_thickness(self, active: frozenset[str]) -> bool:
+        """Whether opaque sprites grow as explains an image best."""
+        name = "thickness"
+        has_it = name in self.spec.transformations and name in active
+        return has_it and name in self.spec.solved
 
     def _compose(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor
 from sklearn_sprites._engine.ops import warps
 from sklearn_sprites._engine.ops.morphology import morphological
 from sklearn_sprites._engine.ops.sampling import Grid, make_grid, pad_to_canvas, sample
+from sklearn_sprites._engine.ops.thickness import grown, step_of
 from sklearn_sprites._engine.spec import (
     COLORS,
     MORPHOLOGICAL_KERNEL,
@@ -23,8 +24,8 @@ class Sequence:
     """Spatial transformations in the order in which they are applied to a sprite.
 
     Adjacent warps compose on coordinates and read the source once. Params are a dict
-    ``name -> (m, p)``; a name that is missing from it is not applied. Colors are
-    elsewhere: they commute with warps.
+    ``name -> (m, p)``; a name that is missing from it is not applied. Growth comes
+    last, wherever its name stands. Colors are elsewhere: they commute with warps.
     """
 
     names: tuple[str, ...]
@@ -37,6 +38,11 @@ class Sequence:
         """Width over height."""
         return self.grid.width / self.grid.height
 
+    @property
+    def step(self) -> int:
+        """Pixels between which slopes are measured."""
+        return step_of(self.grid.height, self.grid.width)
+
     def apply(self, canvas: Tensor, params: dict[str, Tensor]) -> Tensor:
         """Transform padded sprites (m, D, H', W') into images (m, D, H, W)."""
         run: list[str] = []
@@ -47,9 +53,12 @@ class Sequence:
                 )
                 images = morphological(images, params[name], MORPHOLOGICAL_KERNEL)
                 canvas, run = pad_to_canvas(images, self.padding), []
-            elif name in params:
+            elif name in WARPS and name in params:
                 run.append(name)
-        return sample(canvas, self._flow(run, params), self.grid, self.padding)
+        images = sample(canvas, self._flow(run, params), self.grid, self.padding)
+        if "thickness" in params:
+            images = grown(images, params["thickness"], self.step)
+        return images
 
     def _flow(self, run: list[str], params: dict[str, Tensor]) -> Tensor | None:
         """Where output pixels look in the source: the last transformation comes first.
@@ -100,7 +109,8 @@ class Sequence:
         """Bring images (m, C, H, W) into the sprite's frame; outside: the border.
 
         Rigid warps are inverted in closed form, splines by fixed-point iteration;
-        a morphological transformation has no inverse and is left as it is.
+        thickness and a morphological transformation have no inverse and are left as
+        they are.
         """
         first = next(iter(params.values()), None)
         if first is None:

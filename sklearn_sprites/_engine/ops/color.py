@@ -76,9 +76,14 @@ def solve_color(
     mean_drawn, mean_target = weighted.sum(-1), (weight * target).sum(-1)
     variance = (weighted * drawn).sum(-1) - mean_drawn.square()
     covariance = (weighted * target).sum(-1) - mean_drawn * mean_target
-    gain = (covariance - variance) / (variance.clamp_min(0) + RIDGE)
+    gain = best_gain(variance, covariance)
     bias = mean_target - (1 + gain) * mean_drawn
     return torch.stack([gain, bias], -1)
+
+
+def best_gain(power: Tensor, product: Tensor) -> Tensor:
+    """Gains, less one, from what is drawn, times itself and times the target."""
+    return (product - power) / (power.clamp_min(0) + RIDGE)
 
 
 def as_one_channel(images: Tensor) -> Tensor:

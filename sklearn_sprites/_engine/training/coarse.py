@@ -26,6 +26,7 @@ def is_coarse_first(spec: ModelSpec, settings: TrainingSettings) -> bool:
     names = (*spec.transformations, *spec.background_transformations)
     in_pixels = (
         "morphological" in names
+        or ("thickness" in names and "thickness" not in spec.solved)
         or isinstance(settings.init, ConstantSprites)
         or isinstance(settings.curriculum, Milestones)
     )

@@ -6,7 +6,7 @@ from itertools import pairwise
 from sklearn_sprites._engine.settings import Milestones
 from sklearn_sprites._engine.spec import COLORS, ModelSpec
 
-LATE = ("thin_plate_spline", "morphological", "projective")
+LATE = ("thin_plate_spline", "thickness", "morphological", "projective")
 SETTLE_RATE = 0.1  # factor of the learning rate in the last stage
 DETAIL_RATES = (50.0, 10.0)  # of sprites, times that of the network
 
@@ -44,13 +44,11 @@ def named_steps(spec: ModelSpec, curriculum: str) -> list[tuple[str, ...]]:
     early = tuple(n for n in names if n not in LATE)
     if curriculum == "grouped":
         return [(), early, tuple(names)] if early else [(), tuple(names)]
-    # one by one; a color that is solved needs no stage of its own
-    solved = spec.color == "solve"
+    # one by one; what is solved needs no stage of its own
     steps: list[tuple[str, ...]] = [()]
     for name in names:
-        colors = name in COLORS and solved
         grown = (*steps[-1], name)
-        steps = [*steps[:-1], grown] if colors else [*steps, grown]
+        steps = [*steps[:-1], grown] if name in spec.solved else [*steps, grown]
     return steps
 
 
@@ -67,7 +65,7 @@ def make_stages(
     """
     if isinstance(curriculum, str):
         steps = list(dict.fromkeys(named_steps(spec, curriculum)))
-        predicted = [s for s in steps if set(s) - set(COLORS)]
+        predicted = [s for s in steps if set(s) - {*COLORS, *spec.solved}]
         steps = predicted if is_started and predicted else steps
     else:
         steps = list(curriculum)

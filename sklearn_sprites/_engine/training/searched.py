@@ -62,7 +62,7 @@ def is_searchable(spec: ModelSpec, settings: TrainingSettings) -> bool:
     )
     tells_more = (
         behind - ALL_COLORS
-        or "morphological" in spec.transformations
+        or {"morphological", "thickness"} & {*spec.transformations}
         or (not spec.is_layered and spec.padding != "border")
         or (spec.color == "predict" and ALL_COLORS & {*spec.transformations, *behind})
     )
