@@ -89,7 +89,7 @@ def test_p_more_clusters_than_any_data_has(pictures):
 @pytest.mark.parametrize("name", ["transformations", "background_transformations"])
 def test_p_unknown_transformations_list_the_valid_ones(pictures, name):
     params = {name: ("affine", "twist"), "n_backgrounds": 1}
-    message = "'twist'.*identity, color.*thin_plate_spline, morphological"
+    message = "'twist'.*identity, color.*thin_plate_spline, thickness, morphological"
     with pytest.raises(ValueError, match=message):
         SpriteClustering(3, **params).fit(pictures)
 
