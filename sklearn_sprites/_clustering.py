@@ -127,9 +127,9 @@ class SpriteClustering(
         Number of trainings from different seeds; the one with the lowest loss is kept.
     color : {"solve", "predict"}, default="solve"
         Whether gains and biases of colors, and the thickness of opaque sprites, are
-        computed by least squares or predicted by the network. Computed, those that ``"color"`` gives a sprite of several
-        channels over backgrounds are drawn to their means, and biases to zero: hues and
-        contrast vary, but tell sprites apart.
+        computed by least squares or predicted by the network. Computed, those that
+        ``"color"`` gives a sprite of several channels over backgrounds are drawn to
+        their means, and biases to zero: hues and contrast vary, but tell sprites apart.
     encoder : {"small", "resnet20", "resnet32", "resnet18"} or torch.nn.Module, \
             default="small"
         Network that looks at an image. A module maps (n, C, H, W) to (n, n_outputs);

@@ -145,6 +145,20 @@ def test_undo_brings_a_transformed_image_back(name):
     assert lost < 0.1 * changed
 
 
+@pytest.mark.parametrize("factor", [-0.6, 0.5, 1.5])
+def test_splines_that_squeeze_or_stretch_are_undone_too(factor):
+    size = 24
+    steps = sequence(("thin_plate_spline",), size, size)
+    side = torch.linspace(-1, 1, SPLINE_GRID, dtype=torch.float64)
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    params = {"thin_plate_spline": factor * torch.stack([x, y], -1).view(1, -1)}
+    ramp = steps.grid.points.view(2, size, size)[None]
+    found = steps.undo(ramp, params)[0]
+    expected = (ramp[0] / (1 + factor)).clamp(1 / size - 1, 1 - 1 / size)
+    pixel = 2 / size
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * pixel)
+
+
 def test_undo_without_parameters_returns_the_images():
     images = Draws(0).normal(2, 1, 5, 5)
     assert sequence(("affine",), 5, 5).undo(images, {}) is images

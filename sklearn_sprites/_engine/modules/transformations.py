@@ -16,7 +16,8 @@ from sklearn_sprites._engine.spec import (
     WARPS,
 )
 
-INVERSION_STEPS = 12  # fixed-point steps that undo a spline
+INVERSION_STEPS = 12  # fixed-point steps that undo a spline,
+FIRST_RATE = 0.5  # the first by this share of what is missed
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,25 @@ class Sequence:
         return sample(pad_to_canvas(images, "border"), flow, self.grid, "border")
 
     def _undo_spline(self, points: Tensor, params: Tensor) -> Tensor:
+        """Where a spline looks at points; each goes on as far as that brings it nearer.
+
+        Full steps alone would leave points that are squeezed to less than half.
+        """
         found = points
+        missed = self._step("thin_plate_spline", found, params)
+        rate = torch.full_like(missed[:, :1], FIRST_RATE)
         for _ in range(INVERSION_STEPS):
-            found = points - self._step("thin_plate_spline", found, params)
+            ahead = found - rate * missed
+            left = ahead + self._step("thin_plate_spline", ahead, params) - points
+            nearer = _squared_length(left) < _squared_length(missed)
+            found = torch.where(nearer, ahead, found)
+            missed = torch.where(nearer, left, missed)
+            rate = torch.where(nearer, (1.5 * rate).clamp_max(1), 0.5 * rate)
         return found
+
+
+def _squared_length(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(1, keepdim=True)
 
 
 def make_sequence(
