@@ -97,12 +97,12 @@ class SpriteClustering(
     transformations : "auto" or tuple of str, default="auto"
         How a sprite may be transformed, in the order of application; thickness and then
         colors act last, wherever their names stand. The names are in the table below.
-        ``"auto"`` goes by the size and the channels of the images (only gray ones have
-        a thickness), and is ``("color", "similarity")`` where at least 100 images show
-        things in all turns; color is left out, or replaced by ``"light"``, where at
-        least 50 images of several channels are explained nearly as well so, by opaque
-        sprites or by such in all turns. ``()`` is none. Images with a side below 4
-        pixels are never transformed.
+        ``"auto"`` goes by the size and the channels of the images, and is
+        ``("color", "similarity")`` where at least 100 images show things in all turns;
+        color is left out, or replaced by ``"light"``, where at least 50 images of
+        several channels are explained nearly as well so, by opaque sprites or by such
+        in all turns. ``()`` is none. Images with a side below 4 pixels are never
+        transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
         turns, and else what it is for sprites.

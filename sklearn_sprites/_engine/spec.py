@@ -155,6 +155,5 @@ def auto_transformations(
     warps = ("affine", "thin_plate_spline")
     if n_backgrounds:
         return (*color, *warps), (*color, *warps)
-    # strokes are drawn with pens of many widths; colored things have no strokes
-    grown = ("thickness",) if channels == 1 and is_solved else ()
+    grown = ("thickness",) if is_solved else ()
     return (*color, *warps, *grown), ()

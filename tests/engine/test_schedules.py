@@ -235,7 +235,7 @@ def test_auto_warps_nothing_that_is_too_small(height, width, channels, behind, s
         assert spec.is_kmeans == (behind == 0)
     else:
         assert "affine" in sprites
-        assert ("thickness" in sprites) == (solved and channels == 1 and not behind)
+        assert ("thickness" in sprites) == (solved and not behind)
     assert bool(backgrounds) <= bool(behind)
 
 
