@@ -42,8 +42,8 @@ def resolve_layers(
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     """Number of backgrounds, and transformations of sprites and of backgrounds.
 
-    `"auto"` goes by the size and channels of the images, and on whether stages are
-    left open and what can be solved `is_solved`. Where a side is below
+    `"auto"` goes by the size and channels of the images, and by whether what can be
+    solved is, in stages of no given names (`is_solved`). Where a side is below
     `SMALLEST_SIDE` pixels there is no picture, only numbers: nothing is transformed
     and nothing lies behind; names that do not exist are refused all the same.
     """
