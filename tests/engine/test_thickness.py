@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_sprites import SpriteClustering
 from sklearn_sprites._engine.ops.color import (
     RIDGE,
     Freedom,
@@ -190,8 +191,6 @@ def test_growth_is_solved_for_opaque_sprites_alone(color, n_backgrounds, is_solv
 
 def test_pens_of_other_widths_draw_the_same_sprite():
     """Crosses and rings, each drawn with fine and with broad pens."""
-    from sklearn_sprites import SpriteClustering
-
     draws = np.random.default_rng(0)
     y, x = np.mgrid[:20, :20] - 9.5
     lines = np.minimum(abs(x), abs(y)), abs(np.hypot(x, y) - 6)
