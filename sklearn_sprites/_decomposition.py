@@ -158,8 +158,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         network is trained together with the sprites, it is always the latter.
     penalty : "auto" or float, default="auto"
         What a layer must save to be shown: squared error, summed over the image, of
-        values scaled to [0, 1]. ``"auto"`` grows with the size of the images, and is
-        three times as large over pictures.
+        values scaled to [0, 1]. ``"auto"`` grows with the size of the images, is three
+        times as large over pictures, and larger still after learning, where search
+        finds sprites in the texture of most grounds: what it finds there does not pay.
     init : "windows", ConstantSprites or array-like, default="windows"
         First sprites: clusters of the windows in which blobs find objects, all of one
         color, see :class:`ConstantSprites`, or an array of shape (n_sprites, h, w, C or
@@ -444,7 +445,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
             self, (X, y), len(job.seeds), lambda model: model_attributes(job, model)
         )
         solution, table = solve_restarts(job, progress)
-        model = model_attributes(job, solution.fitted, by_use(solution))
+        order, penalty = by_use(solution), solution.penalty
+        model = model_attributes(job, solution.fitted, order, penalty)
         found = image_attributes(model, solution)
         attributes = {**model, **found, "restarts_": table}
         self._warn_about(job, solution, table, progress)

@@ -218,9 +218,16 @@ def by_use(solution: Solution) -> NDArray:
 
 
 def model_attributes(
-    job: SceneJob, fitted: FittedScenes, order: NDArray | None = None
+    job: SceneJob,
+    fitted: FittedScenes,
+    order: NDArray | None = None,
+    penalty: float | None = None,
 ) -> dict[str, Any]:
-    """What an estimator needs to predict, and what describes its sprites."""
+    """What an estimator needs to predict, and what describes its sprites.
+
+    Layers must save `penalty`, or as much as while sprites are learned.
+    """
+    penalty = job.penalty if penalty is None else penalty
     order = np.arange(fitted.spec.n_sprites) if order is None else order
     settings, regression = job.settings, job.settings.regression
     taught = job.settings.distilled if fitted.network else None
@@ -229,7 +236,7 @@ def model_attributes(
         "gradient": None if regression is None else regression.to_dict(),
         "attends": isinstance(regression, Attention),
         "distilled": None if taught is None else taught.to_dict(),
-        "penalty": job.penalty,
+        "penalty": penalty,
     }
     return {
         **job.features,
@@ -239,7 +246,7 @@ def model_attributes(
         "_search": search,
         "_scaling": (job.scaling.offset, job.scaling.scale),
         "image_shape_": job.images.shape,
-        "resolved_params_": {**resolved_params(fitted.spec), "penalty": job.penalty},
+        "resolved_params_": {**resolved_params(fitted.spec), "penalty": penalty},
         "sprites_": sprites_to_user(fitted, job.scaling, order),
         "backgrounds_": job.scaling.to_user(channels_last(fitted.backgrounds)),
         "n_iter_": max(1, fitted.n_rounds),

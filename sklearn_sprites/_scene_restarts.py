@@ -47,8 +47,13 @@ class SceneJob:
 
     @property
     def penalty(self) -> float:
-        """What a layer must save, in model units."""
+        """What a layer must save while sprites are learned, in model units."""
         return resolve_penalty(self.settings.penalty, self.spec)
+
+    @property
+    def is_searched_on_ground(self) -> bool:
+        """Whether layers are searched over some background."""
+        return self.settings.regression is None and self.spec.n_backgrounds > 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Solution:
     fitted: FittedScenes
     predictor: "Predictor"
     record: LayerRecord
+    penalty: float  # what a layer must save, in model units
     objective: float  # squared error and penalties, summed over images, model units
 
     @property
@@ -94,10 +100,15 @@ def solve_restarts(
     restarts end with different images in their last round.
     """
     restarts = run_restarts(job.seeds, partial(_learn, job), progress)
-    solutions = [None if r.model is None else _solution(r.model, job) for r in restarts]
+    solutions = [
+        None if r.model is None else _solution(r.model, job, job.penalty)
+        for r in restarts
+    ]
     objectives = [np.inf if s is None else s.objective for s in solutions]
     best = solutions[int(np.argmin(objectives))]
     assert best is not None, "run_restarts raises where nothing was learned"
+    if job.is_searched_on_ground and job.settings.penalty == "auto":
+        best = _heedful(best, job)
     if job.settings.distilled is not None:
         best = _distilled(best, job, job.settings.distilled)
     return best, _table(restarts, solutions, job)
@@ -128,16 +139,32 @@ def _learn(
 
 
 def _solution(
-    fitted: FittedScenes, job: SceneJob, taught: Distilled | None = None
+    fitted: FittedScenes,
+    job: SceneJob,
+    penalty: float,
+    taught: Distilled | None = None,
 ) -> Solution:
     settings = job.settings
     predictor = build_predictor(
-        fitted, settings.search, settings.regression, taught, job.penalty, job.device
+        fitted, settings.search, settings.regression, taught, penalty, job.device
     )
     record = predictor.decompose(job.batch)
     n_shown = int((record.sprite >= 0).sum())
-    objective = float(record.error.sum(dtype=np.float64)) + job.penalty * n_shown
-    return Solution(fitted, predictor, record, objective)
+    objective = float(record.error.sum(dtype=np.float64)) + penalty * n_shown
+    return Solution(fitted, predictor, record, penalty, objective)
+
+
+def _heedful(best: Solution, job: SceneJob) -> Solution:
+    """The same sprites, whose layers must save more where the ground is rough."""
+    from sklearn_sprites._engine.scene_decoys import rough_penalty
+    from sklearn_sprites._engine.scene_inference import ScenePredictor
+
+    predictor = best.predictor
+    assert isinstance(predictor, ScenePredictor), "layers are searched"
+    penalty = rough_penalty(predictor, job.batch, best.record, best.penalty)
+    if penalty == best.penalty:
+        return best
+    return _solution(best.fitted, job, penalty)
 
 
 def _distilled(best: Solution, job: SceneJob, settings: Distilled) -> Solution:
@@ -152,7 +179,8 @@ def _distilled(best: Solution, job: SceneJob, settings: Distilled) -> Solution:
     lesson = lesson_of(views, best.record, job.spec)
     seed = np.random.SeedSequence(job.seeds[0].entropy, spawn_key=(DISTILLATION,))
     network = distilled(lesson, searcher.sprites, searcher.spec, settings, seed)
-    return _solution(best.fitted.with_network(arrays_of(network)), job, settings)
+    guessing = best.fitted.with_network(arrays_of(network))
+    return _solution(guessing, job, best.penalty, settings)
 
 
 def _table(

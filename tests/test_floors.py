@@ -34,6 +34,7 @@ FLOORS = {
     "_engine.inference": 4,
     "_engine.regression_inference": 4,
     "_engine.scene_inference": 4,
+    "_engine.scene_decoys": 4,
     "_engine.scene_layers": 4,
     "_forms": 5,
     "_validation": 5,

@@ -139,8 +139,9 @@ def test_a_warm_start_goes_on_with_what_was_taken():
     model = fitted(moved(size=8), **params)
     taken = model.resolved_params_
     model.fit(moved(size=12, seed=1))
-    assert model.resolved_params_ == taken
-    assert taken["penalty"] > 0
+    again = model.resolved_params_
+    assert again | {"penalty": taken["penalty"]} == taken
+    assert again["penalty"] >= taken["penalty"] > 0  # sprites that fit badly: rough
     model.set_params(warm_start=False).fit(moved(size=12, seed=1))
     assert model.resolved_params_["sprite_size"] == (16, 16)
 

@@ -2,12 +2,12 @@
 
     python docs/benchmarks/everyday.py --seeds 3
 
-Letters in gray, one large letter, things in all directions in a slanted light, stamps
-on a printed form, and dark letters on pages of 144 x 144 pixels in a slanted light:
-drawn here, 400 images to fit and 100 others to judge. Scores are those of `scenes.py`;
-`objects` and `true_objects` are means per image, and `taken` is what "auto" stood for.
-One line of JSON per fit is appended to `--output`, each from a process of its own;
-`--summary` prints the table.
+Letters in gray, one large letter, things in all directions in a slanted light, or light
+ones on rippled water, stamps on a printed form, and dark letters on pages of 144 x 144
+pixels in a slanted light: drawn here, 400 images to fit and 100 others to judge. Scores
+are those of `scenes.py`; `objects` and `true_objects` are means per image, and `taken`
+is what "auto" stood for. One line of JSON per fit is appended to `--output`, each from
+a process of its own; `--summary` prints the table.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from apart import run_apart
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
 
 N_FIT, N_TEST = 400, 100
 FINE = 4  # each pixel is drawn with so many squared
@@ -36,6 +37,13 @@ SETS = {
     "slanted_light": {"n_sprites": 3, "n_layers": 6, "n_backgrounds": 1},
     "printed_form": {"n_sprites": 2, "n_layers": 4, "n_backgrounds": 1},
     "page": {"n_sprites": 6, "n_layers": 8, "n_backgrounds": 1},
+    "ripples": {"n_sprites": 3, "n_layers": 5, "n_backgrounds": 1},
+    "ripples_low_penalty": {
+        "n_sprites": 3,
+        "n_layers": 5,
+        "n_backgrounds": 1,
+        "penalty": 0.3072,
+    },
 }
 SLANTED = ("slanted_light", "page")
 SCORES = ("ari", "class_accuracy", "class_iou")
@@ -96,6 +104,17 @@ def form(side: int) -> np.ndarray:
     return ground
 
 
+def water(side: int, draws) -> np.ndarray:
+    """Dark water, brighter or darker, with ripples and some light and shade."""
+    color = np.array([0.11, 0.24, 0.36]) * draws.uniform(0.85, 1.2)
+    ground = np.broadcast_to(color, (side, side, 3))
+    for sizes in ((0.7, 2), (12, 12)):
+        waves = gaussian_filter(draws.normal(size=(side, side)), sizes)
+        tint = np.array([0.8, 1, 1.1]) * 0.016 / waves.std()
+        ground = ground + waves[..., None] * tint
+    return ground
+
+
 def draw_scene(name: str, kinds: list, draws):
     """An image, its instances and its classes."""
     side, most, apart, margin, scale, turned = {
@@ -105,12 +124,15 @@ def draw_scene(name: str, kinds: list, draws):
         "slanted_light": (64, 6, 9, 4, (0.9, 1.1), True),
         "printed_form": (48, 4, 7, 6, (1, 1), False),
         "page": (144, 8, 27, 17, (1, 1), False),
+        "ripples": (64, 5, 15, 8, (0.8, 1.2), True),
     }[name]
     ground = np.zeros((side, side, 1))
     if name == "large_letter":
         ground = np.full((side, side, 3), draws.uniform(0.75, 0.95))
     elif name == "printed_form":
         ground = form(side)
+    elif name == "ripples":
+        ground = water(side, draws)
     image = np.full_like(ground, 0.85) if name in SLANTED else ground
     instances, classes = np.zeros((2, side, side), np.int64)
     where = places(draws, draws.integers(1, most + 1), side, margin, apart)
@@ -123,6 +145,8 @@ def draw_scene(name: str, kinds: list, draws):
             color = np.ones(1)
         elif name in SLANTED:
             color = draws.uniform(0.1, 0.4, 1)
+        elif name == "ripples":
+            color = draws.uniform(0.65, 0.95) + draws.normal(0, 0.02, 3)
         image = image * (1 - alpha[..., None]) + alpha[..., None] * color
         instances[alpha > 0.5], classes[alpha > 0.5] = number, k + 1
     noise = 0.01
@@ -137,11 +161,13 @@ def draw_scene(name: str, kinds: list, draws):
 
 def make(name: str, seed: int):
     """Images, instances and classes of a set."""
+    name = name.removesuffix("_low_penalty")
     kinds = {
         "letters": [letter(c, 13) for c in "ABEKRS"],
         "letters_many_layers": [letter(c, 9) for c in "ABE"],
         "large_letter": [letter(c, 30) for c in "ABEK"],
         "slanted_light": [shape(c, 16) for c in ("grain", "bean", "lentil")],
+        "ripples": [shape(c, 16) for c in ("grain", "bean", "lentil")],
         "printed_form": [shape(c, 12) for c in ("disc", "square")],
         "page": [letter(c, 30) for c in "ABEKRS"],
     }[name]
