@@ -57,12 +57,15 @@ def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
     images, truth = load(name, folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     options = OPTIONS.get(name, {"n_clusters": 10})
+    asked = time.perf_counter()
     if model == "kmeans":
         from sklearn.cluster import KMeans
 
         flat = images.reshape(len(images), -1) / images.max()
         estimator = KMeans(options["n_clusters"], n_init=1, random_state=seed)
     else:
+        import torch  # noqa: F401, the first fit of a process would import it
+
         from sklearn_sprites import SpriteClustering
 
         flat = images
@@ -78,6 +81,7 @@ def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
         "model": model,
         "seed": seed,
         **scores(labels, truth),
+        "import_s": began - asked,
         "fit_s": fitted - began,
         "fit_cpu_s": busy,  # of all threads; other processes hardly change it
         "predict_images_per_s": len(images) / (predicted - fitted),
