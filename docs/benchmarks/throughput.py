@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from apart import run_apart
 
-AUTO = ("color", "affine", "thin_plate_spline")
+AUTO = ("color", "affine", "thin_plate_spline")  # and thickness, of opaque sprites
 MNIST = {"n_sprites": 10, "n_backgrounds": 0, "channels": 1}
 GTSRB = {"n_sprites": 8, "n_backgrounds": 1, "channels": 3}
 CONFIGURATIONS = {
@@ -32,7 +32,7 @@ CONFIGURATIONS = {
         **MNIST,
         "transformations": ("affine", "morphological", "thin_plate_spline"),
     },
-    "mnist, default": {**MNIST, "transformations": AUTO},
+    "mnist, default": {**MNIST, "transformations": (*AUTO, "thickness")},
     "gtsrb8": {
         **GTSRB,
         "transformations": ("color", "projective"),
