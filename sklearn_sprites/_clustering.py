@@ -595,8 +595,8 @@ class SpriteClustering(
     def align(self, X: Any) -> NDArray:
         """Bring each image into the frame of its sprite.
 
-        Warps are undone, colors too; thickness and ``"morphological"`` have no inverse
-        and are left as they are.
+        Warps are undone, colors too, and thickness to first order;
+        ``"morphological"`` has no inverse and is left as it is.
 
         Parameters
         ----------

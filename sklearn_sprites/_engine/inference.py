@@ -201,6 +201,8 @@ class Predictor:
             for n, v in description.params.items()
             if n not in COLORS
         }
+        if drawn.thickness is not None:
+            params["thickness"] = drawn.thickness
         gain, bias = (drawn.color + drawn.color.new_tensor([1.0, 0.0])).unbind(-1)
         sign = torch.where(gain < 0, -1.0, 1.0)
         gain = sign * gain.abs().clamp_min(SMALLEST_GAIN)

@@ -211,3 +211,8 @@ def test_pens_of_other_widths_draw_the_same_sprite():
     for k in (0, 1):
         assert np.corrcoef(found[kind == k], width[kind == k])[0, 1] > 0.95
     assert 0.2 < np.ptp(found) <= 2 * LARGEST
+    sprites = model.sprites_[model.labels_]
+    missed, left = (
+        np.square(a - sprites).mean() for a in (X[..., None], model.align(X))
+    )
+    assert left < 0.2 * missed

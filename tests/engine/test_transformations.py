@@ -131,6 +131,22 @@ def test_undo_is_the_inverse_map(make, names):
             torch.testing.assert_close(torch.stack(back), start, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("growth", [-1.0, 0.6])
+def test_thickness_is_undone_to_first_order(growth):
+    y, x = torch.meshgrid(*[torch.arange(32.0) - 15.5] * 2, indexing="ij")
+    image = torch.sigmoid(3 - ((x**2 + y**2).sqrt() - 8).abs())[None, None]
+    steps = make_sequence(("thickness",), 32, 32, "border", CPU)
+    lost = []
+    for value in (growth, growth / 2):
+        params = {"thickness": torch.tensor([[value]])}
+        moved = steps.apply(image, params)
+        back = steps.undo(moved, params)
+        error, before = ((a - image).square().mean().sqrt() for a in (back, moved))
+        assert error < 0.5 * before
+        lost.append(error)
+    assert lost[1] < 0.35 * lost[0]  # what is left falls with the square of growth
+
+
 @pytest.mark.parametrize("name", WARPS)
 def test_undo_brings_a_transformed_image_back(name):
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 2, indexing="ij")

@@ -109,13 +109,15 @@ class Sequence:
     def undo(self, images: Tensor, params: dict[str, Tensor]) -> Tensor:
         """Bring images (m, C, H, W) into the sprite's frame; outside: the border.
 
-        Rigid warps are inverted in closed form, splines by fixed-point iteration;
-        thickness and a morphological transformation have no inverse and are left as
-        they are.
+        Rigid warps are inverted in closed form, splines by fixed-point iteration,
+        thickness to first order; a morphological transformation has no inverse and is
+        left as it is.
         """
         first = next(iter(params.values()), None)
         if first is None:
             return images
+        if "thickness" in params:
+            images = grown(images, -params["thickness"], self.step)
         points = self.grid.points.expand(len(first), -1, -1)
         start = points
         for name in self.names:
