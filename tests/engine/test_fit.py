@@ -31,6 +31,29 @@ def fit(images, spec, seed=0, encoder=None, **settings):
     return fit_clustering(images, spec, settings, seed, "cpu", encoder)
 
 
+@pytest.mark.parametrize(
+    ("n", "names", "expected"), [(20, WARPS, 1), (4000, WARPS, 2), (20, (), 2)]
+)
+def test_batches_of_little_images_are_learned_on_one_core(n, names, expected):
+    images, seen = noise(n), []
+
+    def listen(_):
+        seen.append(torch.get_num_threads())
+        return False
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        settings = TrainingSettings(max_epochs=1, init="sample")
+        seed = np.random.SeedSequence(0)
+        spec = spec_for(images, names=names)
+        fit_clustering(images, spec, settings, seed, "cpu", on_epoch=listen)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {expected}
+
+
 def assert_sound(fitted, images):
     """Everything learned and said is finite and has the shape it should have."""
     spec = fitted.spec

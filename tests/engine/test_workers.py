@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from sklearn_sprites._engine.workers import side_by_side
+from sklearn_sprites._engine.workers import one_core, side_by_side
 
 
 @pytest.fixture
@@ -66,3 +66,40 @@ def test_one_thread_is_no_reason_for_another():
         torch.set_num_threads(before)
     assert set(threads) == {threading.get_ident()}
     assert side_by_side(str, [], "cpu") == []
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_one_core_holds_inside_and_after_blocks_inside_of_it():
+    with one_core():
+        with one_core():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+        workers = side_by_side(lambda _: threading.get_ident(), range(2), "cpu")
+        assert workers == [threading.get_ident()] * 2
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("goes_first", [True, False])
+def test_threads_that_meet_leave_the_counts_that_the_first_one_found(goes_first):
+    may_go, is_inside, counts = threading.Event(), threading.Event(), []
+
+    def other():
+        with one_core():
+            is_inside.set()
+            may_go.wait(60)
+        counts.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with one_core():
+        thread.start()
+        assert is_inside.wait(60)
+        if goes_first:
+            may_go.set()
+            thread.join()
+            assert torch.get_num_threads() == 1
+    may_go.set()
+    thread.join()
+    assert counts == [2]
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2

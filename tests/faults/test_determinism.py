@@ -96,18 +96,36 @@ def test_d5_order_duplicates_and_subsets_change_no_bit(fitted):
         np.testing.assert_array_equal(method(X[index]), method(X)[index])
 
 
-@pytest.mark.parametrize("params", [KMEANS, QUICK])
-def test_d5_cores_change_no_bit_of_predictions(params):
-    X = make_pictures(n=200, height=28, width=28)[0]  # products so long can be shared
-    model = make_model(**params, **CPU).fit(X)
+@pytest.fixture
+def thread_counts():
+    """Sets torch's threads to one, then to two, and back at the end."""
     before = torch.get_num_threads()
-    found = []
-    try:
+
+    def counts():
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
-            found += [model.transform(X)[:5], model.transform(X[:5])]
-    finally:
-        torch.set_num_threads(before)
+            yield n_threads
+
+    yield counts()
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("params", [QUICK, LAYERED])
+def test_d3_cores_change_no_bit_of_fits_of_little_images(params, thread_counts):
+    X = make_pictures(n=200, height=16, width=16)[0]
+    model = make_model(**params, **CPU)
+    fits = [(n, clone(model).fit(X), torch.get_num_threads()) for n in thread_counts]
+    assert [(n, after) for n, _, after in fits] == [(1, 1), (2, 2)]
+    assert_same_fit(fits[0][1], fits[1][1])
+
+
+@pytest.mark.parametrize("params", [KMEANS, QUICK])
+def test_d5_cores_change_no_bit_of_predictions(params, thread_counts):
+    X = make_pictures(n=200, height=28, width=28)[0]  # products so long can be shared
+    model = make_model(**params, **CPU).fit(X)
+    found = []
+    for _ in thread_counts:
+        found += [model.transform(X)[:5], model.transform(X[:5])]
     for distances in found:
         np.testing.assert_array_equal(distances, found[0])
 

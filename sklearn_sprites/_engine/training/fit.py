@@ -1,6 +1,7 @@
 """Images in, a learned model out."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,12 @@ from sklearn_sprites._engine.training.coarse import (
 from sklearn_sprites._engine.training.curriculum import detail_stages
 from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
 from sklearn_sprites._engine.training.lloyd import PLATEAU, from_a_sample, lloyd, means
-from sklearn_sprites._engine.training.loop import Learner, batch_size, make_optimizer
+from sklearn_sprites._engine.training.loop import (
+    Learner,
+    batch_size,
+    is_little,
+    make_optimizer,
+)
 from sklearn_sprites._engine.training.reassignment import spare_count
 from sklearn_sprites._engine.training.run import Progress, run_stages, stages_for
 from sklearn_sprites._engine.training.searched import (
@@ -56,6 +62,7 @@ from sklearn_sprites._engine.training.weighing import (
     stretched,
     with_weights,
 )
+from sklearn_sprites._engine.workers import one_core
 
 OnEpoch = Callable[[EpochInfo], bool]
 
@@ -75,7 +82,8 @@ def fit_clustering(
 
     Assumes valid input: images (n, C, H, W) float32, contiguous, about in [0, 1];
     `init_sprites` (K, C or C+1, H, W) where settings.init is "array"; `warm` a model of
-    the same spec to go on from.
+    the same spec to go on from. On a CPU, little images take one core: two would wait
+    for each other.
 
     Raises
     ------
@@ -84,7 +92,9 @@ def fit_clustering(
     """
     children = seed.spawn(2)
     draws, noise = generator(children[0], "cpu"), generator(children[1], device)
-    with isolated(grad=True, seed=seed):
+    is_alone = device == "cpu" and not spec.is_kmeans
+    is_alone &= is_little(settings.batch_size, len(images), spec)
+    with isolated(grad=True, seed=seed), one_core() if is_alone else nullcontext():
         data = torch.from_numpy(images).to(device)
         task = Task(
             data, spec, settings, draws, noise, encoder, init_sprites, warm, on_epoch

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from sklearn_sprites._engine.models.candidates import candidate_errors
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
-from sklearn_sprites._engine.training.ledger import Ledger
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
+from sklearn_sprites._engine.workers import GRAIN
 
 MIN_STEPS = 32  # steps of an epoch: a small set is passed over several times
 ENOUGH, ENOUGH_EACH = 12_800, 500  # images of an epoch at most, or for each sprite
@@ -73,6 +75,12 @@ def batch_size(wanted: int, n_images: int, is_layered: bool) -> int:
     share = SHARE_OVER_BACKGROUNDS if is_layered else SHARE
     enough = max(n_images // share, FEW)
     return max(min(wanted, n_images, enough), SMALLEST_BATCH)
+
+
+def is_little(wanted: int, n_images: int, spec: ModelSpec) -> bool:
+    """Whether a batch and its candidates are too small to be shared by cores."""
+    rows = SHORTLIST * batch_size(wanted, n_images, spec.is_layered)
+    return rows * spec.channels * spec.height * spec.width < GRAIN
 
 
 def batches(learner: Learner, n_images: int | None = None) -> Iterator[Tensor]:
