@@ -90,6 +90,48 @@ def test_u_a_fit_is_silent_needs_nothing_optional_and_writes_no_file(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
 
 
+FITS = {
+    "clusters": """
+for options in (
+    {},
+    {"n_backgrounds": 1, "transformations": ("color", "thin_plate_spline")},
+    {"transformations": ("similarity",)},
+):
+    SpriteClustering(2, max_epochs=2, random_state=0, **options).fit(X).predict(X)
+""",
+    "scenes": """
+for options in (
+    {},
+    {"n_backgrounds": 1, "sprite_update": "gradient"},
+    {"localizer": Distilled(steps=2, end_to_end=1)},
+    {"localizer": "regression"},
+):
+    model = LayeredSpriteDecomposition(2, n_layers=2, max_rounds=1, **options)
+    model.fit(X).predict(X)
+""",
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_d7_the_first_fits_of_a_process_leave_everything_as_it_was(name, tmp_path):
+    before = """
+import os, sys, warnings, numpy as np, torch, sklearn.cluster
+from sklearn_sprites import Distilled, LayeredSpriteDecomposition, SpriteClustering
+warnings.simplefilter("ignore")
+X = np.random.RandomState(0).uniform(size=(20, 16, 16))
+X[:, :, :4] = X[:, :4] = 0
+state = lambda: (dict(os.environ), list(warnings.filters))
+before = state()
+"""
+    after = """
+print(state() == before, "sympy" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    code = before + FITS[name] + after
+    result = run_python(code, cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert (result.stdout, result.stderr) == ("True False False\n", "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_dir_lists_every_public_name():
     assert set(sklearn_sprites.__all__) <= set(dir(sklearn_sprites))
 

@@ -15,6 +15,7 @@ FILES = {
     "usps": "usps.npz",
     "gtsrb8": "gtsrb8.npz",
     "mnist_70k": "mnist_70k.npz",
+    "fashion_70k": "fashion_70k.npz",
 }
 SETS = (
     "digits",
@@ -32,7 +33,7 @@ SETS = (
     "crowded",
     "crowded_center",
 )
-LARGE = ("mnist_70k",)  # sets to be asked for
+LARGE = ("mnist_70k", "fashion_70k")  # sets to be asked for
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
 SHIELDS = [(0.85, 0.1, 0.15), (0.1, 0.3, 0.8)]  # colors of discs and of squares
 PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, brackets

@@ -153,7 +153,7 @@ def test_r1_one_epoch_that_diverges_is_repeated_with_half_the_rate(monkeypatch):
     rates, true_epoch = [], run.run_epoch
 
     def run_epoch(learner, *args):
-        rates.append(learner.optimizer.param_groups[0]["lr"])
+        rates.append(learner.optimizer.groups[0].rate)
         loss = true_epoch(learner, *args)
         if len(rates) == 2:
             with torch.no_grad():

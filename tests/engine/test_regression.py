@@ -215,10 +215,10 @@ def test_rates_drop_for_the_network_only():
     seen = []
     for _ in range(3):
         scene_epoch(learner)
-        seen.append([group["lr"] for group in learner.optimizer.param_groups])
+        seen.append([group.rate for group in learner.optimizer.groups])
     rate = learner.settings.learning_rate
     assert seen == [[rate, rate], [rate, rate / 2], [rate, rate / 4]]
-    decays = [group["weight_decay"] for group in learner.optimizer.param_groups]
+    decays = [group.decay for group in learner.optimizer.groups]
     assert decays == [0, 1e-6]
 
 
@@ -236,9 +236,8 @@ def test_idle_sprites_become_noisy_copies_of_the_most_used(uses, empty, cloned):
     scene_epoch(learner)
     learner.usage[:] = torch.tensor(uses)  # the same in every layer
     before = [p.detach().clone() for p in learner.model.per_sprite()]
-    moments = [
-        learner.optimizer.state[p]["exp_avg"] for p in learner.model.per_sprite()
-    ]
+    known = learner.optimizer.moments
+    moments = [known[p].first for p in learner.model.per_sprite()]
     kept = [m.clone() for m in moments]
     rule = ClonePerturb(threshold=0.2, noise=1e-3)
     assert reassign(learner, rule) == len(cloned)

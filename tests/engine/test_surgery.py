@@ -3,13 +3,14 @@ import torch
 
 from sklearn_sprites._engine.records import is_per_sprite
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.adam import adam_of
 from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 from tests.strategies import Draws, every_name, random_model
 
 SPEC = ModelSpec(
     4, 2, 1, 6, 6, ("color", "affine"), ("color", "translation"), color="predict"
 )
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("first", "second")
 
 
 def step(model, optimizer, images):
@@ -26,7 +27,7 @@ def step(model, optimizer, images):
 @pytest.fixture
 def trained():
     model = random_model(SPEC, 0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = adam_of(model.parameters(), 1e-2)
     images = Draws(1).uniform(8, 1, 6, 6).float()
     for _ in range(3):
         step(model, optimizer, images)
@@ -38,7 +39,7 @@ def everything(model, optimizer):
     for name, parameter in model.named_parameters():
         yield name, is_per_sprite(name), parameter.detach()
         for moment in MOMENTS:
-            value = optimizer.state[parameter][moment]
+            value = getattr(optimizer.moments[parameter], moment)
             yield f"{name} {moment}", is_per_sprite(name), value
 
 
@@ -96,7 +97,7 @@ def test_equal_rows_stay_equal_under_equal_gradients(trained):
 
 def test_rows_can_be_copied_before_the_first_step_and_without_an_optimizer():
     model = random_model(SPEC, 0)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = adam_of(model.parameters())
     copy_rows(model, optimizer, source=3, target=1)
     copy_rows(model, None, source=3, target=0)
     for row in (0, 1):

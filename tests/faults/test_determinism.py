@@ -13,6 +13,7 @@ import torch
 from sklearn.base import clone
 
 import sklearn_sprites
+from sklearn_sprites._engine.training.adam import Adam
 from tests.pictures import (
     KMEANS,
     QUICK,
@@ -179,7 +180,7 @@ def test_d7_global_state_survives_an_interrupt(pictures, monkeypatch):
         raise KeyboardInterrupt
 
     before = global_state()
-    monkeypatch.setattr(torch.optim.Adam, "step", interrupt)
+    monkeypatch.setattr(Adam, "step", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_model(**QUICK).fit(pictures)
     assert global_state() == before

@@ -25,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer
 import sklearn_sprites
 from sklearn_sprites import Swap
 from sklearn_sprites._engine.training import fit as engine
+from sklearn_sprites._engine.training.adam import Adam
 from sklearn_sprites.exceptions import ClusterCollapseWarning, TrainingDivergedError
 from tests.marks import quiet
 from tests.pictures import (
@@ -163,7 +164,7 @@ class Stop(Exception):
 
 def interrupted(error, after=2):
     count = iter(range(1000))
-    real = torch.optim.Adam.step
+    real = Adam.step
 
     def step(self, *args, **kwargs):
         if next(count) >= after:
@@ -180,7 +181,7 @@ def test_r10_r11_what_interrupts_a_fit_comes_out_and_changes_nothing(
 ):
     model = make_model(**QUICK).fit(pictures)
     before = dict(vars(model))
-    monkeypatch.setattr(torch.optim.Adam, "step", interrupted(error))
+    monkeypatch.setattr(Adam, "step", interrupted(error))
     with pytest.raises(type(error)):
         model.fit(make_pictures(seed=5, height=9)[0])
     assert vars(model) == before
@@ -213,7 +214,7 @@ def test_r10_ctrl_c_ends_a_fit_at_once(pictures):
 
 @quiet
 def test_r10_an_interrupt_in_a_thread_comes_out(pictures, monkeypatch):
-    monkeypatch.setattr(torch.optim.Adam, "step", interrupted(KeyboardInterrupt()))
+    monkeypatch.setattr(Adam, "step", interrupted(KeyboardInterrupt()))
     models = [make_model(**QUICK) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt):
         joblib.Parallel(n_jobs=2, backend="threading")(
@@ -224,7 +225,7 @@ def test_r10_an_interrupt_in_a_thread_comes_out(pictures, monkeypatch):
 
 def fit_and_interrupt(X):
     """Fit, with Ctrl-C in the third step; in a process that goes on living."""
-    before, real = signal.getsignal(signal.SIGINT), torch.optim.Adam.step
+    before, real = signal.getsignal(signal.SIGINT), Adam.step
     count = iter(range(1000))
 
     def step(self, *args, **kwargs):
@@ -234,11 +235,11 @@ def fit_and_interrupt(X):
 
     model = make_model(**QUICK)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    torch.optim.Adam.step = step
+    Adam.step = step
     try:
         model.fit(X)
     finally:
-        torch.optim.Adam.step = real
+        Adam.step = real
         signal.signal(signal.SIGINT, before)
         assert not hasattr(model, "sprites_")
 

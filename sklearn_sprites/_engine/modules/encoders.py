@@ -64,7 +64,6 @@ def build_encoder(
             n_features = 512 * pool**2
         else:
             raise ValueError(f"encoder={name!r} is not a known encoder")
-    encoder.to_empty(device="cpu")
     _fill(encoder, draw, generator)
     return encoder, n_features
 
@@ -76,7 +75,6 @@ def build_module(make: Callable[[], Module], generator: torch.Generator) -> Modu
     """
     with torch.device("meta"):
         module = make()
-    module.to_empty(device="cpu")
     _fill(module, _draw_default, generator)
     return module
 
@@ -209,6 +207,12 @@ def _resnet18(channels: int, pool: int) -> nn.Module:
 
 def _fill(encoder: nn.Module, draw: _Draw, generator: torch.Generator) -> None:
     """Give values to the parameters and buffers of a module without storage."""
+    # to_empty would load packages for torch's compiler, which takes a second
+    values = {
+        name: torch.empty(value.shape, dtype=value.dtype, device="cpu")
+        for name, value in encoder.state_dict().items()
+    }
+    encoder.load_state_dict(values, assign=True)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
             module.reset_parameters()  # constants only

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.ops.adjoint import adjoint
 from sklearn_sprites._engine.ops.color import (
     Freedom,
     apply_color,
@@ -336,6 +337,5 @@ def _adjoint(
         shown = apply_color(flat, color).view_as(drawn)
     weight = weights[:, None, None, None]
     missed = weight * gain * (images - shown)
-    change = torch.autograd.grad(drawn, variable, missed)[0]
-    mass = torch.autograd.grad(cover, ones, (weight * gain**2).expand_as(cover))[0]
-    return change, mass
+    counts = (weight * gain**2).expand_as(cover)
+    return adjoint(drawn, variable, missed), adjoint(cover, ones, counts)

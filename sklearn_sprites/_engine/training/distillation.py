@@ -8,6 +8,7 @@ from sklearn_sprites._engine.modules.turns import (
     turned_images,
     turned_parameters,
 )
+from sklearn_sprites._engine.training.adam import adam_of
 from sklearn_sprites._engine.training.loop import Learner, batches
 from sklearn_sprites._engine.training.start import Lesson
 
@@ -27,7 +28,7 @@ def distil(learner: Learner, lesson: Lesson) -> None:
         return
     learned = [*model.encoder.parameters()]
     learned += [p for name in names for p in model.heads[name].parameters()]
-    teacher = torch.optim.Adam(learned, lr=LEARNING_RATE, fused=True)
+    teacher = adam_of(learned, LEARNING_RATE)
     active = frozenset(names)
     for _ in range(TURNED_EPOCHS if lesson.is_turned else EPOCHS):
         for index in batches(learner, len(labels)):
@@ -42,7 +43,7 @@ def distil(learner: Learner, lesson: Lesson) -> None:
             for n in names:
                 found = told[n][rows, labels[index]]
                 loss = loss + _missed(n, found, wanted[n]).mean()
-            teacher.zero_grad(set_to_none=True)
+            teacher.zero_grad()
             loss.backward()
             teacher.step()
 

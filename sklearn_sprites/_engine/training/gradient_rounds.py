@@ -9,6 +9,7 @@ from torch import Tensor
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
+from sklearn_sprites._engine.training.adam import Adam, Group
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 
 BATCH = 16
@@ -44,7 +45,7 @@ class GradientLearner(AbstractLearner):
 
     def _put(self, planes: Tensor) -> None:
         self.planes = torch.nn.Parameter(planes.clone())
-        self.optimizer = torch.optim.Adam([self.planes], lr=RATE)
+        self.optimizer = Adam([Group([self.planes], RATE)])
 
     def sprites(self) -> Sprites:
         """Sprites as they are searched with and drawn."""

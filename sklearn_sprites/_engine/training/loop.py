@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from sklearn_sprites._engine.models.candidates import candidate_errors
 from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.adam import Adam, Group
 from sklearn_sprites._engine.training.ledger import SHORTLIST, Ledger
 from sklearn_sprites._engine.workers import GRAIN
 
@@ -27,7 +27,7 @@ class Learner:
     """Running state of one training: everything that a step changes."""
 
     model: ClusteringModel
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
     images: Tensor  # (n, C, H, W) on the device
     ledger: Ledger
     draws: torch.Generator  # on the CPU: orders
@@ -58,16 +58,13 @@ class Learner:
 
 def make_optimizer(
     model: ClusteringModel, learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
+) -> Adam:
     """Adam, with weight decay for the network and none for what is drawn."""
     drawn = [model.sprites, model.backgrounds]
     ids = {id(p) for p in drawn}
     network = [p for p in model.parameters() if id(p) not in ids]
-    groups: list[dict[str, Any]] = [
-        {"params": drawn},
-        {"params": network, "weight_decay": weight_decay},
-    ]
-    return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+    groups = [Group(drawn, learning_rate), Group(network, learning_rate, weight_decay)]
+    return Adam(groups, fused=True)
 
 
 def batch_size(wanted: int, n_images: int, is_layered: bool) -> int:
@@ -162,7 +159,7 @@ def step(learner: Learner, index: Tensor, active: frozenset[str]) -> Tensor:
     errors = model.squared(drawn.image - images).flatten(1).mean(1)
     loss = (errors * learner.weights[index]).mean()
     price = price_of_masks(learner, drawn.alpha)
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimizer.zero_grad()
     (loss if price is None else loss + price).backward()
     learner.optimizer.step()
     learner.steps += 1

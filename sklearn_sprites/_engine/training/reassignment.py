@@ -10,6 +10,7 @@ from torch import Tensor
 from sklearn_sprites._engine.models.candidates import borrowed_errors, candidate_errors
 from sklearn_sprites._engine.models.clustering import Description
 from sklearn_sprites._engine.modules.families import rigid_name
+from sklearn_sprites._engine.ops.adjoint import adjoint
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.likeness import in_every_pose
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
@@ -128,8 +129,8 @@ def _wishes(
     for seen in (residual, shown.expand_as(images)):
         cotangent = torch.zeros_like(front)
         cotangent[:, :channels] = weights * shown * seen
-        (adjoint,) = torch.autograd.grad(front, own, cotangent, retain_graph=True)
-        found.append(adjoint[:, :channels].flatten(2))
+        brought = adjoint(front, own, cotangent)
+        found.append(brought[:, :channels].flatten(2))
     return found[0], found[1].clamp_min(0)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from sklearn_sprites._engine.ops.layers import flat
 from sklearn_sprites._engine.scene_settings import Gradient
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.settings import ClonePerturb
+from sklearn_sprites._engine.training.adam import Adam, Group
 from sklearn_sprites._engine.training.regressed import Look, Rule, show
 from sklearn_sprites._engine.training.surgery import copy_parameter_rows
 
@@ -25,7 +25,7 @@ class SceneLearner:
     """Running state of one training: everything that a step changes."""
 
     model: SceneModel
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
     images: Tensor  # (n, C, H, W) on the device
     draws: torch.Generator  # on the CPU: orders, layers looked at
     noise: torch.Generator  # on the device: of masks
@@ -46,18 +46,13 @@ class SceneLearner:
         return self.epoch < self.settings.freeze
 
 
-def make_scene_optimizer(
-    model: SceneModel, settings: Gradient
-) -> torch.optim.Optimizer:
+def make_scene_optimizer(model: SceneModel, settings: Gradient) -> Adam:
     """Adam; what is drawn in the first group, the network with decay in the second."""
     drawn = model.drawn()
     ids = {id(p) for p in drawn}
     network = [p for p in model.parameters() if id(p) not in ids]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in drawn if p.requires_grad]},
-        {"params": network, "weight_decay": WEIGHT_DECAY},
-    ]
-    return torch.optim.Adam(groups, lr=settings.learning_rate)
+    learned, rate = [p for p in drawn if p.requires_grad], settings.learning_rate
+    return Adam([Group(learned, rate), Group(network, rate, WEIGHT_DECAY)])
 
 
 def passes(learner: SceneLearner) -> Iterator[Tensor]:
@@ -92,7 +87,7 @@ def scene_step(learner: SceneLearner, index: Tensor) -> Tensor:
     error, weight = loss.detach(), settings.entropy_weight(learner.epoch)
     if weight:
         loss = loss + weight * pixel_entropy(seen)
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimizer.zero_grad()
     loss.backward()
     learner.optimizer.step()
     count_uses(learner, shown.choice)
@@ -121,9 +116,9 @@ def count_uses(learner: SceneLearner, choice: Tensor) -> None:
 def scene_epoch(learner: SceneLearner) -> float:
     """One pass over the images; the mean loss (the device is waited for once)."""
     settings = learner.settings
-    drawn, network = learner.optimizer.param_groups
-    drawn["lr"] = settings.learning_rate
-    network["lr"] = settings.learning_rate * settings.rate(learner.epoch)
+    drawn, network = learner.optimizer.groups
+    drawn.rate = settings.learning_rate
+    network.rate = settings.learning_rate * settings.rate(learner.epoch)
     learner.model.train()
     losses = []
     for index in passes(learner):

@@ -1,6 +1,5 @@
 """Stages from first to last: epochs, reassignment, convergence, divergence."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from sklearn_sprites._engine.models.build import to_arrays
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.settings import Milestones, Swap, TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.adam import Adam
 from sklearn_sprites._engine.training.curriculum import (
     Stage,
     dated_stages,
@@ -40,6 +40,8 @@ from sklearn_sprites.exceptions import TrainingDivergedError
 
 EXPLOSION = 1e3  # a loss this many times the lowest one has diverged
 TINY = 1e-6  # a loss below this has not, whatever it was before
+
+Snapshot = tuple[dict[str, torch.Tensor], Adam]
 
 
 @dataclass
@@ -139,8 +141,8 @@ def run_stage(learner: Learner, stage: Stage, epochs: int, progress: Progress) -
     settings = progress.settings
     rate = settings.learning_rate * stage.rate
     rate *= 0.5 if progress.rolled_back else 1
-    drawn, network = learner.optimizer.param_groups
-    drawn["lr"], network["lr"] = rate * stage.drawn, rate
+    drawn, network = learner.optimizer.groups
+    drawn.rate, network.rate = rate * stage.drawn, rate
     after_step = None if stage.is_last else cloning(settings.reassignment)
     losses: list[float] = []
     for _ in range(epochs):
@@ -193,15 +195,15 @@ def is_sound(learner: Learner, loss: float, progress: Progress) -> bool:
     return bool(finite) and loss <= limit
 
 
-def snapshot(learner: Learner) -> tuple[dict, dict]:
+def snapshot(learner: Learner) -> Snapshot:
     """Model and optimizer as they are."""
     model = {n: v.clone() for n, v in learner.model.state_dict().items()}
-    return model, copy.deepcopy(learner.optimizer.state_dict())
+    return model, learner.optimizer.copy()
 
 
 def roll_back(
     learner: Learner,
-    before: tuple[dict, dict],
+    before: Snapshot,
     loss: float,
     stage: Stage,
     progress: Progress,
@@ -211,7 +213,7 @@ def roll_back(
     If the loss explodes again, training stops where it was before; if it is not even
     finite, it has failed.
     """
-    rate = learner.optimizer.param_groups[-1]["lr"]
+    rate = learner.optimizer.groups[-1].rate
     if not progress.rolled_back:
         progress.rolled_back = True
         restore(learner, before, 0.5)
@@ -231,9 +233,9 @@ def roll_back(
     )
 
 
-def restore(learner: Learner, before: tuple[dict, dict], factor: float) -> None:
+def restore(learner: Learner, before: Snapshot, factor: float) -> None:
     """Model and optimizer as they were, with learning rates times a factor."""
     learner.model.load_state_dict(before[0])
-    learner.optimizer.load_state_dict(before[1])
-    for group in learner.optimizer.param_groups:
-        group["lr"] *= factor
+    learner.optimizer = before[1].copy()
+    for group in learner.optimizer.groups:
+        group.rate *= factor

@@ -17,6 +17,7 @@ from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.ground import ground_of
 from sklearn_sprites._engine.search.layers import Sprites
+from sklearn_sprites._engine.training.adam import adam_of
 from sklearn_sprites._engine.training.scene_distillation import losses
 from sklearn_sprites._engine.training.scene_end_to_end import image_loss
 from sklearn_sprites._engine.training.scene_sampling import (
@@ -80,7 +81,7 @@ def distilled(
     with isolated(grad=True, seed=seed):
         network = build_guesser(spec, settings, draws).to(sprites.planes.device)
         rows = batches(len(lesson.views), settings.batch_size - settings.n_drawn, draws)
-        optimizer = torch.optim.Adam(network.train().parameters(), fused=True)
+        optimizer = adam_of(network.train().parameters())
         for step in range(settings.steps + settings.end_to_end):
             images, taught = exercise(
                 lesson, next(rows), sprites, spec, settings, draws
@@ -92,9 +93,8 @@ def distilled(
                 drawn = image_loss(images, network(images), sprites, spec)
                 loss = loss + WEIGHT * drawn
                 share = GENTLE * rate(late, settings.end_to_end)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * share
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.groups[0].rate = settings.learning_rate * share
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return network.eval()

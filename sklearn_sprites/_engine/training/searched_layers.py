@@ -22,6 +22,7 @@ from sklearn_sprites._engine.modules.families import error_weight
 from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.records import FittedModel
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.adam import Adam, Group
 from sklearn_sprites._engine.training.apart import usual, without_backgrounds
 from sklearn_sprites._engine.training.ledger import RETIRED
 from sklearn_sprites._engine.training.loop import CHUNK, Learner, run_epoch, survey
@@ -117,10 +118,10 @@ def masked_epochs(
     model = learner.model
     spec = model.spec
     active = frozenset((*spec.transformations, *spec.background_transformations))
-    learner.optimizer = torch.optim.Adam(
+    learner.optimizer = Adam(
         [
-            {"params": [model.sprites], "lr": SPRITE_RATE},
-            {"params": [model.backgrounds], "lr": BACKGROUND_RATE},
+            Group([model.sprites], SPRITE_RATE),
+            Group([model.backgrounds], BACKGROUND_RATE),
         ]
     )
     for epoch in range(n_epochs):

@@ -5,13 +5,12 @@ from torch import Tensor, nn
 
 from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.records import is_per_sprite
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from sklearn_sprites._engine.training.adam import Adam
 
 
 @torch.no_grad()
 def copy_rows(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None, source: int, target: int
+    model: nn.Module, optimizer: Adam | None, source: int, target: int
 ) -> None:
     """Sprite `target` becomes sprite `source`, in parameters and optimizer moments."""
     rows = [p for name, p in model.named_parameters() if is_per_sprite(name)]
@@ -21,7 +20,7 @@ def copy_rows(
 @torch.no_grad()
 def copy_parameter_rows(
     parameters: list[nn.Parameter],
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: Adam | None,
     source: int,
     target: int,
 ) -> None:
@@ -35,7 +34,7 @@ def copy_parameter_rows(
 @torch.no_grad()
 def set_sprite(
     model: ClusteringModel,
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: Adam | None,
     row: int,
     image: Tensor,
 ) -> None:
@@ -45,10 +44,8 @@ def set_sprite(
         moment[row, : len(image)] = 0
 
 
-def _moments(
-    optimizer: torch.optim.Optimizer | None, parameter: Tensor
-) -> list[Tensor]:
-    if optimizer is None:
+def _moments(optimizer: Adam | None, parameter: nn.Parameter) -> list[Tensor]:
+    if optimizer is None or parameter not in optimizer.moments:
         return []
-    state = optimizer.state.get(parameter, {})
-    return [state[name] for name in MOMENTS if name in state]
+    known = optimizer.moments[parameter]
+    return [known.first, known.second]
