@@ -14,24 +14,25 @@ from sklearn_sprites import (
     Regression,
     Search,
 )
-from sklearn_sprites.testing import check_image_estimator, image_estimator_checks
+from sklearn_sprites.testing import check_image_estimator
 from tests.scenes import BRIEF
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-NOT_HERE = {"check_array_api_input"}  # needs a process that is set up for it
+NOT_HERE = {"check_array_api_input"}  # in test_contract.py, in a process set up for it
 TWO = {"n_sprites": 2, "n_layers": 2, "max_rounds": 1}
 QUICK = {**TWO, "localizer": BRIEF}
-CONFIGURATIONS = {
+SHOWN = {**QUICK, "n_backgrounds": 1}
+CONFIGURATIONS = {  # checks show tables, on which sprites can only be moved
     "default": {},
-    "over a background": {**QUICK, "n_backgrounds": 1},
-    "gains and biases": {**QUICK, "color": "gain_bias"},
-    "affine": {**QUICK, "transformations": ("affine",)},
     "one layer, one sprite": {"n_sprites": 1, "n_layers": 1, "max_rounds": 2},
-    "flat colors": {**QUICK, "color": "flat"},
-    "own colors": {**QUICK, "color": "own", "n_backgrounds": 1},
     "fixed order": {**QUICK, "order": "depth"},
     "a search": {**TWO, "localizer": Search(sweeps=1)},
     "restarts": {**QUICK, "n_init": 2},
+}
+ON_IMAGES = {
+    "poses over a background": {**SHOWN, "transformations": ("similarity",)},
+    "over a picture": {**SHOWN, "background": "image"},
+    "own colors": {**SHOWN, "color": "own"},
     "regression": {
         **TWO,
         "localizer": Regression(batch_size=64),
@@ -51,7 +52,10 @@ CONFIGURATIONS = {
         "localizer": Attention(n_features=4, batch_size=64),
         "init": ConstantSprites(),
     },
-    "a network": {**TWO, "localizer": Distilled(steps=2, batch_size=4)},
+    "a network": {
+        **TWO,
+        "localizer": Distilled(steps=2, batch_size=4, search=BRIEF),
+    },
 }
 ON_THEMSELVES = [
     checks.check_param_validation,
@@ -107,31 +111,26 @@ def test_every_check_passes_on_images():
     assert len(results) > 80
 
 
-OVER_BACKGROUNDS = {
-    "check_dict_unchanged",
-    "check_estimators_pickle",
-    "check_fit_idempotent",
-    "check_image_shape_is_compared",
-    "check_memory_layout_does_not_matter",
-    "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance",
-    "check_transformer_general",
-}
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("configuration", ON_IMAGES)
+def test_every_check_passes_on_images_in_many_ways(configuration, monkeypatch):
+    params, seen = ON_IMAGES[configuration], []
+    describe = LayeredSpriteDecomposition._describe
 
+    def watched(self, X):
+        job = describe(self, X)
+        seen.append(job.spec)
+        return job
 
-PAIRS = [(name, {}) for name in sorted(OVER_BACKGROUNDS)]
-PAIRS += [("check_estimators_pickle", {"transformations": ("projective",)})]
-PAIRS += [(name, {"color": "own"}) for name in sorted(OVER_BACKGROUNDS)]
-
-
-@pytest.mark.parametrize(("chosen", "params"), PAIRS)
-def test_scenes_over_a_background_pass_checks_on_images(chosen, params):
-    model = LayeredSpriteDecomposition(**QUICK, n_backgrounds=1, **params)
-    pairs = image_estimator_checks(model, dtypes=("float64",))
-    checks_of_that_name = [pair for pair in pairs if name_of(pair[1]) == chosen]
-    assert checks_of_that_name
-    for estimator, check in checks_of_that_name[:1]:
-        check(estimator)
+    monkeypatch.setattr(LayeredSpriteDecomposition, "_describe", watched)
+    model = LayeredSpriteDecomposition(**params)
+    results = check_image_estimator(model, on_skip=None, dtypes=("float64",))
+    assert problems(results) == {}
+    assert len(seen) > 50
+    for name in ("color", "n_backgrounds"):
+        if name in params:
+            assert {getattr(spec, name) for spec in seen} == {params[name]}
+    assert all(spec.has_picture for spec in seen) or "background" not in params
 
 
 def test_tags_let_every_check_run_and_claim_no_labels():
