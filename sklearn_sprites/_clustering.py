@@ -95,14 +95,16 @@ class SpriteClustering(
         Number of backgrounds to choose from behind the sprites. 0: sprites are opaque,
         as they always are in images with a side below 4 pixels.
     transformations : "auto" or tuple of str, default="auto"
-        How a sprite may be transformed, in the order of application; thickness and then
-        colors act last, wherever their names stand. The names are in the table below.
+        How a sprite may be transformed, in the order of application; thickness, colors
+        and the slope act last, wherever their names stand. The names are in the table
+        below.
         ``"auto"`` goes by the size and the channels of the images, and is
         ``("color", "similarity")`` where at least 100 images show things in all turns;
         color is left out, or replaced by ``"light"``, where at least 50 images of
         several channels are explained nearly as well so, by opaque sprites or by such
-        in all turns. ``()`` is none. Images with a side below 4 pixels are never
-        transformed.
+        in all turns. ``"slope"`` is added for opaque sprites in any colors, where at
+        least 50 images are explained much better so. ``()`` is none. Images with a side
+        below 4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
         turns, and else what it is for sprites.
@@ -140,7 +142,8 @@ class SpriteClustering(
             Milestones or tuple of tuples of str, default="one_by_one"
         In which stages transformations are switched on. The named ones, but for
         ``"all_at_once"``, begin without any, or with colors alone, and skip that where
-        sprites come aligned, as from ``init="align"``; some are then the same. A tuple
+        sprites come aligned, as from ``init="align"``; some are then the same;
+        ``"slope"`` is always on. A tuple
         lists for every stage the transformations, of sprites and backgrounds, that are
         active in it; stages are trained as they are listed, the first ones giving way
         where `max_epochs` is small, and the last one must name all transformations, as
@@ -257,8 +260,8 @@ class SpriteClustering(
     the sprite, so a positive shift draws the sprite further to the left, or up. Between
     pixels values are interpolated linearly. Outside a sprite lies its border, or zeros,
     as `padding` says, or nothing where there is a background. Warps act in the order of
-    the names, thickness and colors after them; all parameters are zero where nothing
-    changes.
+    the names, thickness, colors and the slope after them; all parameters are zero where
+    nothing changes.
 
     ===================== ==== ====================================================
     name                  P    parameters
@@ -276,6 +279,7 @@ class SpriteClustering(
     "thin_plate_spline"   32   shifts (x, y) of 4 x 4 points on [-1, 1]^2, by rows
     "thickness"           1    pixels by which what is bright grows, after all warps
     "morphological"       50   bright (> 0) or dark pixels preferred, 7 x 7 window
+    "slope"               2 C  per channel, what light adds per unit of x and of y
     ===================== ==== ====================================================
 
     **Centering.** With ``init="align"``, opaque sprites and objects that lie anywhere
@@ -283,6 +287,10 @@ class SpriteClustering(
     from the border is in the middle; it is done where it lowers the error clearly. Then
     `transformation_params_` has ``"centering"``, (n, 2): by how much (x, y) the drawn
     sprite is moved to the right and down in the end, its border repeated.
+
+    **Slopes.** With ``"slope"``, for opaque sprites, the plane that is nearest to an
+    image, less its mean, is taken off before anything looks at the image, and added to
+    what is drawn, after all else. Sprites are those of images without slopes.
 
     The way from the image to the parameters is a network, so labels and parameters of
     new images are found without optimization.
@@ -595,7 +603,7 @@ class SpriteClustering(
     def align(self, X: Any) -> NDArray:
         """Bring each image into the frame of its sprite.
 
-        Warps are undone, colors too, and thickness to first order;
+        Slopes are taken off, warps and colors are undone, and thickness to first order;
         ``"morphological"`` has no inverse and is left as it is.
 
         Parameters

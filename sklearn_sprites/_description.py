@@ -16,6 +16,7 @@ from sklearn_sprites._engine.settings import (
 from sklearn_sprites._engine.spec import (
     COLOR_SIDE,
     COLORS,
+    SLOPE,
     SMALLEST_SIDE,
     TRANSFORMATIONS,
     ModelSpec,
@@ -29,7 +30,10 @@ Names = str | Sequence[str]
 IN_TURNS = ("color", "similarity")  # for things that lie in any turn,
 COLOR_ALONE = ("color",)  # and for what lies behind these
 FEWER_COLORS = ((), ("light",))  # that are solved where colors recur
-SPEC_WORDS = {"n_sprites": "n_clusters"}  # parameters where the engine says otherwise
+SPEC_WORDS = {  # parameters where the engine says otherwise
+    "n_sprites": "n_clusters",
+    "is_leveled": "'slope' in transformations",
+}
 
 
 def resolve_layers(
@@ -68,13 +72,18 @@ def as_seen(
     """What ``"auto"`` stands for: similarities, if images show things in all turns.
 
     And no colors, or a light, if they recur but for this: then they may be what tells
-    kinds apart. Unless `is_open`, the transformations of sprites are given, and those
-    of backgrounds alone are not.
+    kinds apart. And slopes of light are taken off, if sprites explain much less with
+    them. Unless `is_open`, the transformations of sprites are given, and those of
+    backgrounds alone are not.
     """
     from sklearn_sprites._engine.training.any_turn import lie_in_any_turn
     from sklearn_sprites._engine.training.recurring_colors import colors_that_change
     from sklearn_sprites._engine.training.searched import is_searchable
+    from sklearn_sprites._engine.training.slopes import have_slopes, without_slopes
 
+    if is_open and have_slopes(batch, spec):
+        spec = replace(spec, is_leveled=True)
+        batch = without_slopes(batch, settings.pixel_weights)
     turned = in_turns(spec, is_open)
     is_large = min(spec.height, spec.width) >= COLOR_SIDE
     if is_large and is_searchable(turned, settings) and lie_in_any_turn(batch, turned):
@@ -97,6 +106,7 @@ def in_turns(spec: ModelSpec, is_open: bool) -> ModelSpec:
 
 def as_taken(spec: ModelSpec, taken: ModelSpec, is_open: bool) -> ModelSpec:
     """What ``"auto"`` stands for where a fit goes on that took it so."""
+    spec = replace(spec, is_leveled=taken.is_leveled) if is_open else spec
     wanted = taken.transformations, taken.background_transformations
     for seen in (spec, in_turns(spec, is_open)):
         other = [in_colors(seen, names) for names in FEWER_COLORS if is_open]
@@ -154,12 +164,13 @@ def _check_names(curriculum: Any, spec: ModelSpec, has: tuple[str, ...]) -> None
     Of images too small to be transformed, they may name what larger ones would have.
     """
     is_small = min(spec.height, spec.width) < SMALLEST_SIDE
-    valid = TRANSFORMATIONS if is_small else ("identity", *has)
+    mine = ("identity", *has, *([SLOPE] if spec.is_leveled else []))
+    valid = (*TRANSFORMATIONS, SLOPE) if is_small else mine
     for name in (name for stage in curriculum for name in stage):
         if name not in valid:
             raise ValueError(
                 f"curriculum={curriculum!r} contains {name!r}, which is not among "
-                f"transformations={spec.transformations!r} or background_"
+                f"transformations={spec.names!r} or background_"
                 f"transformations={spec.background_transformations!r}; valid names "
                 f"are {', '.join(valid)}."
             )

@@ -11,7 +11,6 @@ from sklearn_sprites._restarts import Job
 from sklearn_sprites._validation import Scaling
 
 LARGEST = np.finfo(np.float64).max
-RESOLVED = ("transformations", "background_transformations")  # what "auto" may decide
 
 
 def model_attributes(job: Job, fitted: FittedModel) -> dict[str, Any]:
@@ -28,7 +27,10 @@ def model_attributes(job: Job, fitted: FittedModel) -> dict[str, Any]:
         "_spec": spec.to_dict(),
         "_arrays": fitted.arrays,
         "_scaling": (scaling.offset, scaling.scale),
-        "resolved_params_": {name: getattr(spec, name) for name in RESOLVED},
+        "resolved_params_": {
+            "transformations": spec.names,
+            "background_transformations": spec.background_transformations,
+        },
         "image_shape_": job.images.shape,
         "sprites_": sprites,
         "backgrounds_": backgrounds,
@@ -64,7 +66,7 @@ def _as_applied(
     """Parameters in the order of application: as named, but for what comes last."""
     last = ("thickness", *COLORS)
     early = [name for name in transformations if name not in last]
-    order = (*early, *last, "centering")
+    order = (*early, *last, "centering", "slope")
     return {name: params[name] for name in order if name in params}
 
 

@@ -297,6 +297,15 @@ def area_means(image, size):
     return torch.stack([torch.stack(row) for row in means])
 
 
+def slopes_of_light(image, weights):
+    """Slopes along x and y of the plane nearest to an image (H, W), weighed."""
+    x, y = image.new_tensor(centers(*image.shape)).T
+    root = weights.flatten().sqrt()
+    columns = torch.stack([torch.ones_like(x), x, y], 1) * root[:, None]
+    target = (root * image.flatten())[:, None]
+    return torch.linalg.lstsq(columns, target).solution[1:, 0]
+
+
 def enlarged(image, size):
     """Each new pixel's center read in the old image (H, W), whose border goes on."""
     points = image.new_tensor(centers(*size)).T

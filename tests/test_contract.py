@@ -42,7 +42,10 @@ CONFIGURATIONS = {  # checks show tables of which most are too narrow to be tran
 }
 ON_IMAGES = {
     "two layers": {**QUICK, "n_backgrounds": 1},
-    "color and spline": {**DATED, "transformations": ("color", "thin_plate_spline")},
+    "color, spline and slope": {
+        **DATED,
+        "transformations": ("color", "thin_plate_spline", "slope"),
+    },
     "predicted": {
         **DATED,
         "transformations": ("light", "projective"),
@@ -193,9 +196,9 @@ def test_every_check_passes_on_images_that_are_transformed(configuration, monkey
     assert problems(results) == {}
     assert len(seen) > 50
     assert not any(spec.is_kmeans for spec in seen)
-    for name in ("transformations", "n_backgrounds"):
-        if name in params:
-            assert {getattr(spec, name) for spec in seen} == {params[name]}
+    if "transformations" in params:
+        assert {spec.names for spec in seen} == {params["transformations"]}
+    assert {spec.n_backgrounds for spec in seen} == {params.get("n_backgrounds", 0)}
 
 
 def test_a_warm_start_without_transformations_passes_on_images():

@@ -51,6 +51,7 @@ CLUSTERINGS = {
         "transformations": ("translation",),
         "curriculum": "all_at_once",
     },
+    "leveled": {"transformations": ("color", "affine", "slope")},
     "weighed kmeans": {"transformations": (), "pixel_weights": "center"},
 }
 DECOMPOSITIONS = {

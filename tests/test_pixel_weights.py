@@ -24,6 +24,8 @@ MODELS = {
     "kmeans": KMEANS,
     "opaque": QUICK,
     "predicted": {**QUICK, "color": "predict", "transformations": ("color", "affine")},
+    "leveled": {**QUICK, "transformations": ("color", "affine", "slope")},
+    "leveled kmeans": {"transformations": ("slope",)},
     "light": {**QUICK, "transformations": ("light", "affine")},
     "layered": LAYERED,
     "layered, predicted": {**LAYERED, "color": "predict"},

@@ -32,6 +32,7 @@ SETS = (
     "shields",
     "crowded",
     "crowded_center",
+    "sloped",
 )
 LARGE = ("mnist_70k", "fashion_70k")  # sets to be asked for
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
@@ -66,6 +67,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         images, labels = scattered(images[:2000], seed), labels[:2000]
     elif name in ("crowded", "crowded_center"):
         images, labels = crowded(images[:4000], seed), labels[:4000]
+    elif name == "sloped":
+        images, labels = sloped(images[:4000], seed), labels[:4000]
     return images, labels
 
 
@@ -126,6 +129,22 @@ def crowded(images: NDArray, seed: int, side: int = 32) -> NDArray:
     colors = np.where(near, (ground + 0.5) % 1, colors)
     painted = ground + ink * (colors - ground)
     return np.round(255 * painted).astype(np.uint8)
+
+
+def sloped(images: NDArray, seed: int) -> NDArray:
+    """Digits in any color before a gradient from any color to any other."""
+    rng = np.random.default_rng(seed)
+    n, height, width = images.shape
+    ends, ink = rng.uniform(0, 1, (2, n, 1, 1, 3)), rng.uniform(0, 1, (n, 1, 1, 3))
+    near = np.abs(ink - ends.mean(0)).mean(-1, keepdims=True) < 0.25
+    ink = np.where(near, (ink + 0.5) % 1, ink)
+    y, x = np.mgrid[:height, :width] / height - 0.5
+    way = rng.uniform(0, 2 * np.pi, (n, 1, 1))
+    share = (0.5 + np.cos(way) * x + np.sin(way) * y).clip(0, 1)[..., None]
+    ground = (1 - share) * ends[0] + share * ends[1]
+    alpha = images[..., None] / 255
+    drawn = ground + alpha * (ink - ground) + rng.normal(0, 0.02, ground.shape)
+    return np.round(255 * drawn.clip(0, 1)).astype(np.uint8)
 
 
 def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:

@@ -23,6 +23,7 @@ from sklearn_sprites._engine.models.clustering import (
 )
 from sklearn_sprites._engine.ops.centering import centered, shifted
 from sklearn_sprites._engine.ops.color import apply_color
+from sklearn_sprites._engine.ops.leveling import leveled, planes, slope_filter
 from sklearn_sprites._engine.records import Assignment, FittedModel
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import COLORS
@@ -56,6 +57,8 @@ class Predictor:
             self.sprites = torch.from_numpy(np.array(fitted.sprites)).to(device)
             weights = fitted.arrays.get(NAME)
             self.pixel_weights = on_device(weights, self.sprites)
+            size = spec.height, spec.width, self.pixel_weights
+            self.slopes = slope_filter(*size, like=self.sprites)
             if not spec.is_kmeans:
                 self.model = from_fitted(fitted, device, encoder).eval()
                 self.is_centered = bool(self.model.is_centered)
@@ -103,6 +106,10 @@ class Predictor:
                 found = [run(start) for start in starts]
         return {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
+    def _level(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images as they are to be explained, and the slopes taken off them, if any."""
+        return leveled(images, self.slopes) if self.spec.is_leveled else (images, None)
+
     def _middle(self, images: Tensor) -> tuple[Tensor, Shifted | None]:
         """Images as the model wants to see them, and as they were, if shifted."""
         if self.model is None or not self.is_centered:
@@ -131,14 +138,16 @@ class Predictor:
         return errors.amin(2), sprites, behind, description, drawn
 
     def _assign(self, images: Tensor) -> dict[str, Tensor]:
+        images, slopes = self._level(images)
+        light = {} if slopes is None else {"sprite.slope": slopes.flatten(1)}
         if self.model is None:
             errors = self._exact_errors(images)
             labels = errors.argmin(1)
             nothing = torch.zeros_like(labels)
-            return {"labels": labels, "errors": errors, "background": nothing}
+            return {"labels": labels, "errors": errors, "background": nothing, **light}
         images, before = self._middle(images)
         errors, sprites, behind, description, drawn = self._choose(images, before)
-        found = {"labels": sprites, "errors": errors, "background": behind}
+        found = {"labels": sprites, "errors": errors, "background": behind, **light}
         if before is not None:
             side = before.offset.new_tensor([self.spec.width, self.spec.height])
             found["sprite.centering"] = (2 * before.offset / side).float()
@@ -179,11 +188,19 @@ class Predictor:
         return errors.scatter(1, best[:, None], exact[:, None])
 
     def _reconstruct(self, images: Tensor) -> dict[str, Tensor]:
+        images, slopes = self._level(images)
+        image = self._redraw(images)
+        if slopes is not None:
+            image = image + planes(slopes, *image.shape[-2:])
+        return {"image": image}
+
+    def _redraw(self, images: Tensor) -> Tensor:
+        """Images as sprites draw them, in the light that has been taken off them."""
         if self.model is None:
-            return {"image": self.sprites[self._exact_errors(images).argmin(1)]}
+            return self.sprites[self._exact_errors(images).argmin(1)]
         images, before = self._middle(images)
         image = self._choose(images, before)[-1].image
-        return {"image": image if before is None else shifted(image, -before.offset)}
+        return image if before is None else shifted(image, -before.offset)
 
     def _segment(self, images: Tensor) -> dict[str, Tensor]:
         alpha = self._choose(images)[-1].alpha
@@ -191,6 +208,7 @@ class Predictor:
         return {"alpha": alpha[:, 0].clamp(0, 1)}
 
     def _align(self, images: Tensor) -> dict[str, Tensor]:
+        images, _ = self._level(images)
         if self.model is None:
             return {"image": images}
         images, before = self._middle(images)

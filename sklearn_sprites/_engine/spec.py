@@ -7,6 +7,7 @@ COLORS = ("color", "linear_color", "light")
 RIGID = ("translation", "position", "rotation", "similarity", "affine", "projective")
 WARPS = (*RIGID, "thin_plate_spline")
 TRANSFORMATIONS = ("identity", *COLORS, *WARPS, "thickness", "morphological")
+SLOPE = "slope"  # is taken off images before anything looks at them
 ENCODERS = ("small", "resnet20", "resnet32", "resnet18")
 
 SMALLEST_SIDE = 4  # below this many pixels nothing can be warped
@@ -24,7 +25,9 @@ class ModelSpec:
     the sprite's frame to the image; ``color`` says whether gains and biases are
     solved by least squares or predicted by the network; ``padding`` what lies outside
     of an opaque sprite, ``"border"`` or ``"zeros"``. ``is_searched`` says that no
-    network tells where sprites are: their poses are searched in every image.
+    network tells where sprites are: their poses are searched in every image;
+    ``is_leveled`` that images come without slopes of light, which ``"slope"`` among
+    the transformations asks for.
     """
 
     n_sprites: int
@@ -38,15 +41,25 @@ class ModelSpec:
     encoder: str = "small"
     padding: str = "border"
     is_searched: bool = False
+    is_leveled: bool = False
 
     def __post_init__(self) -> None:
-        """Drop identities; refuse names that do not exist."""
+        """Drop identities and the slope; refuse names that do not exist."""
         for field in ("transformations", "background_transformations"):
             names = getattr(self, field)
             refuse_unknown(field, names)
             kept = tuple(name for name in names if name != "identity")
             _refuse_repeated(field, kept)
+            if SLOPE in kept:
+                object.__setattr__(self, "is_leveled", True)
+            kept = tuple(name for name in kept if name != SLOPE)
             object.__setattr__(self, field, kept)
+        if self.is_leveled and self.is_layered:
+            raise ValueError(
+                f"transformations contains {SLOPE!r}, which is taken off images of "
+                f"opaque sprites only, but n_backgrounds={self.n_backgrounds}; leave "
+                "it out, or use n_backgrounds=0."
+            )
 
     @property
     def is_layered(self) -> bool:
@@ -57,6 +70,11 @@ class ModelSpec:
     def sprite_channels(self) -> int:
         """Channels of a sprite: the image's, and alpha where there is a background."""
         return self.channels + (1 if self.is_layered else 0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that may happen to a sprite, as users call it."""
+        return (*self.transformations, *([SLOPE] if self.is_leveled else []))
 
     @property
     def solved(self) -> tuple[str, ...]:
@@ -112,11 +130,13 @@ def _refuse_repeated(field: str, names: tuple[str, ...]) -> None:
 
 def refuse_unknown(owner: str, names: tuple[str, ...]) -> None:
     """Raise ValueError for the first of the names that does not exist."""
-    unknown = [name for name in names if name not in TRANSFORMATIONS]
+    further = () if owner.startswith("background") else (SLOPE,)
+    valid = (*TRANSFORMATIONS, *further)
+    unknown = [name for name in names if name not in valid]
     if unknown:
         raise ValueError(
             f"{owner}={names!r} contains {unknown[0]!r}; valid names are "
-            f"{', '.join(TRANSFORMATIONS)}."
+            f"{', '.join(valid)}."
         )
 
 

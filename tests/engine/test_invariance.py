@@ -20,6 +20,7 @@ from sklearn_sprites._engine.ops.color import (
     solve_color,
     solve_layers,
 )
+from sklearn_sprites._engine.ops.leveling import leveled, slope_filter
 from sklearn_sprites._engine.ops.morphology import morphological
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.ops.thickness import solve_growth
@@ -78,6 +79,14 @@ def test_small_encoder(size):
 def test_residual_networks(name):
     encoder, _ = build_encoder(name, 3, 8, 8, Draws(0).generator)
     assert_rows_are_independent(encoder.eval(), rows(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 28, 28), (3, 8, 9), (3, 32, 32)])
+def test_leveled_images(size):
+    images = rows(3, *size)
+    read = slope_filter(*size[1:], None, like=images)
+    for part in (0, 1):
+        assert_rows_are_independent(lambda x, i=part: leveled(x, read)[i], images)
 
 
 @pytest.mark.parametrize("outputs", [*range(1, 13), 16, 18, 32, 50, 60, 320])

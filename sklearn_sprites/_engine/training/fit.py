@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sklearn_sprites._engine.models.build import build_model, from_fitted
 from sklearn_sprites._engine.models.clustering import ClusteringModel
 from sklearn_sprites._engine.ops.centering import centered_in_parts
+from sklearn_sprites._engine.ops.leveling import leveled_in_parts
 from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.runtime import generator, isolated
@@ -96,6 +97,12 @@ def fit_clustering(
     is_alone &= is_little(settings.batch_size, len(images), spec)
     with isolated(grad=True, seed=seed), one_core() if is_alone else nullcontext():
         data = torch.from_numpy(images).to(device)
+        if spec.is_leveled:
+            pixels = on_device(settings.pixel_weights, data)
+            data = leveled_in_parts(data, pixels)
+            if init_sprites is not None:
+                given = torch.from_numpy(np.array(init_sprites)).to(data)
+                init_sprites = leveled_in_parts(given, pixels).cpu().numpy()
         task = Task(
             data, spec, settings, draws, noise, encoder, init_sprites, warm, on_epoch
         )

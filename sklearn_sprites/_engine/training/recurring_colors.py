@@ -2,29 +2,24 @@
 
 from dataclasses import replace
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.modules.families import rigid_name
 from sklearn_sprites._engine.modules.turns import TURNING, with_turns
-from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 from sklearn_sprites._engine.ops.centering import centered_in_parts
 from sklearn_sprites._engine.ops.color import Freedom
-from sklearn_sprites._engine.ops.resizing import resized
 from sklearn_sprites._engine.runtime import isolated
 from sklearn_sprites._engine.spec import ModelSpec
-from sklearn_sprites._engine.training.start import (
-    first_family,
-    run_rounds,
-    simple_sprites,
+from sklearn_sprites._engine.training.glance import (
+    FEWEST_IMAGES,
+    errors_left,
+    glance,
+    squares_within,
 )
+from sklearn_sprites._engine.training.start import first_family
 
-IMAGES, FEWEST_IMAGES = 240, 50  # looked at, and that can tell
-MOST_SPRITES = 60  # at this look
-LARGEST = 16  # pixels of the shorter side at which they are looked at
-ROUNDS = 3
 GRAY = 0.01  # share of the squares within images that are between their channels
 LITTLE = 0.2  # share of the squares within an image that sprites as they are may leave
 NO_MORE = 1.1  # times what they leave in other colors,
@@ -43,13 +38,10 @@ def colors_that_change(images: NDArray, spec: ModelSpec) -> tuple[str, ...] | No
     if spec.channels < 2 or name is None or len(images) < FEWEST_IMAGES:
         return None
     with isolated(grad=False):
-        some = torch.from_numpy(images[:: -(-len(images) // IMAGES)])
-        shrink = max(min(spec.height, spec.width) / LARGEST, 1)
-        size = round(spec.height / shrink), round(spec.width / shrink)
-        small = centered_in_parts(resized(some, size))
+        seen, look = glance(images, spec)
+        small = centered_in_parts(seen)
         if _is_gray(small):
             return None
-        look = replace(spec, height=size[0], width=size[1])
         family = first_family(small, look, name)
         family = with_turns(family) if name in TURNING else family
         light = _share_left(small, spec, replace(family, freedom=Freedom.LIGHT))
@@ -71,12 +63,5 @@ def _is_gray(images: Tensor) -> bool:
 
 def _share_left(images: Tensor, spec: ModelSpec, family: Family) -> float:
     """What is left of half of the images, as a share of the squares within them."""
-    draws = torch.Generator().manual_seed(0)
-    k = min(spec.n_sprites + -(-spec.n_sprites // 2), MOST_SPRITES, len(images))
-    first = simple_sprites(images, replace(spec, n_sprites=k), "k-means++", draws)
-    _, sprites = run_rounds(images, first, family, draws, ROUNDS)
-    found = alignment.poses(
-        images.flatten(2), sprites, family, alignment.HYPOTHESES
-    ).errors.amin(1)
-    within = images.flatten(2).var(2, correction=0).sum(1) * images[0, 0].numel()
-    return float((found / within.clamp_min(1e-9)).median())
+    left = errors_left(images, spec, family)
+    return float((left / squares_within(images).clamp_min(1e-9)).median())
