@@ -786,13 +786,7 @@ class SpriteClustering(
                 f"increase it, or choose earlier dates than {self.curriculum!r}."
             )
         if not fitted.converged and not progress.was_stopped:
-            what = (
-                f"the last stage has had its share of max_epochs={self.max_epochs} "
-                f"before its loss settled within tol={self.tol}; increase one of them."
-            )
-            if fitted.spec.is_kmeans:
-                what = "centers have not settled; increase max_epochs."
-            name = type(self).__name__
+            name, what = type(self).__name__, self._why_unsettled(fitted)
             warn(f"{name} stopped after {fitted.n_epochs} epochs: {what}")
         n_used = int((found["counts_"] > 0).sum())
         if n_used == fitted.spec.n_sprites:
@@ -808,6 +802,20 @@ class SpriteClustering(
                 "no image; another random_state, or fewer clusters, may help.",
                 ClusterCollapseWarning,
             )
+
+    def _why_unsettled(self, fitted: FittedModel) -> str:
+        """Why training stopped before it had converged, and what to do."""
+        if fitted.spec.is_kmeans:
+            return "centers have not settled; increase max_epochs."
+        if fitted.exploded:
+            return (
+                f"the loss exploded with learning_rate={self.learning_rate}, and again "
+                "with half of it; lower learning_rate."
+            )
+        return (
+            f"the last stage has had its share of max_epochs={self.max_epochs} "
+            f"before its loss settled within tol={self.tol}; increase one of them."
+        )
 
 
 def _check_encoder(encoder: Any, owner: str) -> None:

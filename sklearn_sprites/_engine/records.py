@@ -20,7 +20,8 @@ class FittedModel:
     """A learned model as arrays, and how it came about.
 
     ``loss`` is the mean squared error per pixel and channel, in model units, of the
-    images under their best sprite after the last epoch.
+    images under their best sprite after the last epoch. ``exploded``: training stopped
+    early, because the loss exploded twice.
     """
 
     spec: ModelSpec
@@ -29,6 +30,7 @@ class FittedModel:
     loss_curve: list[float] = field(default_factory=list)
     n_epochs: int = 1
     converged: bool = True
+    exploded: bool = False
 
     @property
     def sprites(self) -> NDArray:

@@ -170,6 +170,34 @@ def test_r1_one_epoch_that_diverges_is_repeated_with_half_the_rate(monkeypatch):
     assert_sound(fitted, images)
 
 
+@pytest.mark.parametrize("n_exploding", [1, 2])
+def test_r3_training_ends_before_the_epoch_that_explodes_twice(
+    monkeypatch, n_exploding
+):
+    from sklearn_sprites._engine.training import run
+
+    kept, true_epoch = [], run.run_epoch
+
+    def run_epoch(learner, *args):
+        loss = true_epoch(learner, *args)
+        kept.append(learner.model.sprites.detach().cpu().numpy().copy())
+        if 2 < len(kept) <= 2 + n_exploding:
+            with torch.no_grad():
+                learner.model.sprites.fill_(1e3)
+            return 1e6
+        return loss
+
+    monkeypatch.setattr(run, "run_epoch", run_epoch)
+    images = noise()
+    fitted = fit(images, spec_for(images), max_epochs=6, reassignment=None)
+    assert fitted.exploded == (n_exploding == 2)
+    if fitted.exploded:
+        assert not fitted.converged
+        assert len(fitted.loss_curve) == 2
+        np.testing.assert_array_equal(fitted.sprites, kept[1])
+    assert_sound(fitted, images)
+
+
 RULES = {"none": None, "swap": Swap(every=1), "clone": ClonePerturb(check=5)}
 
 

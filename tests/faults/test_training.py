@@ -94,10 +94,12 @@ def test_r2_an_absurd_learning_rate_leaves_no_nan(pictures):
 def test_r3_a_loss_that_explodes_leaves_what_was_there_before(pictures, learning_rate):
     sane = make_model(max_epochs=4, init="kmeans")
     wild = make_model(max_epochs=4, init="kmeans", learning_rate=learning_rate)
-    with pytest.warns(ConvergenceWarning, match="stopped after"):
+    with pytest.warns(ConvergenceWarning, match="its share of max_epochs=4"):
         sane.fit(pictures)
-    with pytest.warns(ConvergenceWarning, match="stopped after"):
+    with pytest.warns(ConvergenceWarning, match="; lower learning_rate") as told:
         wild.fit(pictures)
+    first = f"stopped after 1 epochs: the loss exploded with {learning_rate=}, "
+    assert [first in str(warning.message) for warning in told] == [True]
     assert wild.restarts_["loss"][0] < 10 * sane.restarts_["loss"][0]
     assert len(wild.loss_curve_) >= 1
     assert np.isfinite(wild.sprites_).all()

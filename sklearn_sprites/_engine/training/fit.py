@@ -242,7 +242,11 @@ def _coarse_first(task: Task) -> FittedModel:
         whole = masked_epochs(learner, progress, last.max_epochs, None)
         return replace(whole, converged=found.converged)
     fine = run_stages(learner, detail_stages(spec), None, progress)
-    return replace(fine, converged=found.converged and fine.converged)
+    return replace(
+        fine,
+        converged=found.converged and fine.converged,
+        exploded=found.exploded or fine.exploded,
+    )
 
 
 def _learner(model: ClusteringModel, task: Task, spare: list[int]) -> Learner:

@@ -58,6 +58,7 @@ class Progress:
     converged: bool = True
     stopped: bool = False
     rolled_back: bool = False
+    exploded: bool = False  # again after it was rolled back: training stopped
 
     def tell(self, learner: Learner, stage: str, loss: float) -> None:
         """Note an epoch; the listener may ask to stop."""
@@ -77,6 +78,7 @@ class Progress:
             "loss_curve": list(self.losses) or [self.first_loss],
             "n_epochs": max(len(self.losses), 1),
             "converged": self.converged,
+            "exploded": self.exploded,
         }
 
 
@@ -223,6 +225,7 @@ def roll_back(
     if math.isfinite(loss):
         restore(learner, before, 1.0)
         progress.stopped, progress.converged = True, False
+        progress.exploded = True
         return loss
     losses = progress.losses
     last = f"the last finite loss was {losses[-1]:g}" if losses else "none was finite"
