@@ -123,8 +123,9 @@ class SpriteClustering(
         ``"kmeans"``: centers of k-means; ``"constant"``: one color, see also
         :class:`ConstantSprites`. An array of shape
         (n_clusters, H, W), (n_clusters, H, W, C or C + 1) or (n_clusters, n_features)
-        holds the sprites themselves, in the units of X. With ``"align"`` and arrays,
-        rotations and similarities are looked for in all turns.
+        holds the sprites themselves, in the units of X, the last channel of C + 1
+        being the opacity, from 0 to 1. With ``"align"`` and arrays, rotations and
+        similarities are looked for in all turns.
     n_init : int, default=1
         Number of trainings from different seeds; the one with the lowest loss is kept.
     color : {"solve", "predict"}, default="solve"

@@ -164,7 +164,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     init : "windows", ConstantSprites or array-like, default="windows"
         First sprites: clusters of the windows in which blobs find objects, all of one
         color, see :class:`ConstantSprites`, or an array of shape (n_sprites, h, w, C or
-        C + 1), in the units of X, the last channel of C + 1 being the opacity.
+        C + 1), in the units of X, the last channel of C + 1 being the opacity, from 0
+        to 1.
     n_init : int, default=1
         Number of fits from different seeds; the one with the lowest objective is kept.
     max_rounds : int, default=40

@@ -24,6 +24,7 @@ from sklearn_sprites._engine.spec import (
     opaque,
     refuse_unknown,
 )
+from sklearn_sprites._forms import as_sprites
 from sklearn_sprites._validation import Scaling, Shape
 
 Names = str | Sequence[str]
@@ -213,7 +214,6 @@ def given_sprites(
     """Sprites given by the user, (K, C or C+1, H, W) in model units; None if a rule."""
     if is_rule(init):
         return None
-    sprites = np.asarray(init, dtype=np.float64)
     size = (spec.n_sprites, spec.height, spec.width)
     accepted = [
         *([size] if spec.channels == 1 else []),
@@ -221,13 +221,7 @@ def given_sprites(
         (spec.n_sprites, spec.height * spec.width * spec.channels),
         *([(*size, spec.channels + 1)] if spec.is_layered else []),
     ]
-    if sprites.shape not in accepted:
-        raise ValueError(
-            f"init of shape {sprites.shape} does not fit; {owner} expects one of "
-            f"{', '.join(str(shape) for shape in accepted)}."
-        )
-    if not np.isfinite(sprites).all():
-        raise ValueError("init contains NaN or infinity.")
+    sprites = as_sprites(init, accepted, spec.channels, owner)
     return _to_model(sprites.reshape(*size, -1), spec, scaling)
 
 

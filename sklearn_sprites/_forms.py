@@ -1,11 +1,13 @@
-"""Whatever holds images, lists of pictures too, as plain arrays."""
+"""Whatever holds images or sprites, lists of pictures too, as plain arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+ROUNDING = 1e-6  # by which opacities may leave [0, 1]
 
 
 def as_array(X: Any, owner: str) -> Any:
@@ -26,6 +28,58 @@ def as_array(X: Any, owner: str) -> Any:
     if isinstance(X, list | tuple) and len(X) > 0:
         X = _from_list(X, owner)
     return _as_plain(X, owner)
+
+
+def as_numbers(init: Any, owner: str) -> NDArray:
+    """Given sprites as float64, whatever their shape."""
+    try:
+        sprites = np.asarray(init)
+        if sprites.dtype.kind in "biufO":
+            return sprites.astype(np.float64)
+    except (TypeError, ValueError) as error:  # ragged, or no numbers
+        raise _no_sprites(owner, str(error)) from error
+    raise _no_sprites(owner, f"values of dtype {sprites.dtype}")
+
+
+def as_sprites(
+    init: Any, accepted: Sequence[tuple[int, ...]], channels: int, owner: str
+) -> NDArray:
+    """Given sprites as float64 in one of the accepted shapes, all of it in range.
+
+    Of images of so many channels; one more, where it is accepted, is the opacity.
+    """
+    sprites = as_numbers(init, owner)
+    if sprites.shape not in accepted:
+        raise ValueError(
+            f"init of shape {sprites.shape} does not fit; {owner} expects one of "
+            f"{', '.join(str(shape) for shape in accepted)}."
+        )
+    if not np.isfinite(sprites).all():
+        raise ValueError(
+            f"init contains NaN or infinity, but {owner} needs finite sprites; replace "
+            "such values, for example by those of X.mean(axis=0)."
+        )
+    if sprites.ndim == 4 and sprites.shape[-1] > channels:
+        _check_opacity(sprites[..., channels:], owner)
+    return sprites
+
+
+def _no_sprites(owner: str, came: str) -> ValueError:
+    return ValueError(
+        f"init must hold numbers, in sprites of one size, but {owner} got what is no "
+        f"such array: {came}. Give one array, such as np.stack of the sprites."
+    )
+
+
+def _check_opacity(alpha: NDArray, owner: str) -> None:
+    """Refuse opacities in other units, such as those of the colors."""
+    least, most = float(alpha.min()), float(alpha.max())
+    if least < -ROUNDING or most > 1 + ROUNDING:
+        raise ValueError(
+            f"init has an opacity from {least:g} to {most:g} in its last channel, but "
+            f"{owner} expects it from 0, transparent, to 1, opaque, in whatever units "
+            "the colors are; divide that channel by its largest value, or clip it."
+        )
 
 
 def _as_plain(X: Any, owner: str) -> Any:

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.scene_settings import Distilled
 from sklearn_sprites._engine.scene_spec import POSES, REDUCED_FROM, SceneSpec
 from sklearn_sprites._engine.search_settings import Search
+from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
+from sklearn_sprites._forms import as_numbers
 from sklearn_sprites._scene_description import (
     against_own_colors,
     describe_scenes,
@@ -52,7 +53,7 @@ def seen_choices(
         lie_in_several_directions,
     )
 
-    seen = _given_size(params, shape)
+    seen = _given_size(params, shape, owner)
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if min(spec.height, spec.width) < SMALLEST_SIDE or spec.n_backgrounds > 1:
         return seen
@@ -114,11 +115,12 @@ def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:
     return is_masks and is_sought(params)
 
 
-def _given_size(params: dict[str, Any], shape: Shape) -> dict[str, Any]:
+def _given_size(params: dict[str, Any], shape: Shape, owner: str) -> dict[str, Any]:
     """The size of sprites that are given, if it is "auto" and they fit the images."""
-    if isinstance(params["init"], str) or not isinstance(params["sprite_size"], str):
+    is_rule = isinstance(params["init"], str | ConstantSprites)
+    if is_rule or not isinstance(params["sprite_size"], str):
         return {}
-    size = np.shape(params["init"])[1:3]
+    size = as_numbers(params["init"], owner).shape[1:3]
     fits = all(0 < side <= most for side, most in zip(size, shape, strict=False))
     return {"sprite_size": size} if len(size) == 2 and fits else {}
 

@@ -21,6 +21,7 @@ from sklearn_sprites._engine.scene_spec import (
 from sklearn_sprites._engine.search_settings import Search
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
+from sklearn_sprites._forms import as_sprites
 from sklearn_sprites._validation import InvalidParameterError, Scaling, Shape
 
 MOST_COMBINATIONS = 20_000
@@ -250,20 +251,13 @@ def given_scene_sprites(
         return None
     if isinstance(init, ConstantSprites):
         return constant_sprites(init, spec)
-    sprites = np.asarray(init, dtype=np.float64)
     size = (spec.n_sprites, spec.sprite_height, spec.sprite_width)
     accepted = [
         *([size] if spec.channels == 1 else []),
         (*size, spec.channels),
         (*size, spec.channels + 1),
     ]
-    if sprites.shape not in accepted:
-        raise ValueError(
-            f"init of shape {sprites.shape} does not fit; {owner} expects one of "
-            f"{', '.join(str(shape) for shape in accepted)}."
-        )
-    if not np.isfinite(sprites).all():
-        raise ValueError("init contains NaN or infinity.")
+    sprites = as_sprites(init, accepted, spec.channels, owner)
     sprites = sprites.reshape(*size, -1)
     colors = scaling.to_model(sprites[..., : spec.channels])
     alpha = sprites[..., spec.channels :].astype(np.float32)

@@ -1,6 +1,7 @@
 """Bad and unusual parameters, rows P of the list of faults."""
 
 import re
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
+from tests.scenes import make_decomposition
 
 
 @pytest.mark.parametrize(
@@ -187,8 +189,43 @@ def test_p_given_sprites_of_another_shape(pictures, init):
 
 
 def test_p_given_sprites_that_are_not_finite(pictures):
-    with pytest.raises(ValueError, match="init contains NaN"):
+    message = "init contains NaN .* SpriteClustering needs finite sprites; replace"
+    with pytest.raises(ValueError, match=message):
         make_model(init=np.full((3, 8, 8), np.nan)).fit(pictures)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [make_model, make_decomposition, partial(make_decomposition, sprite_size="auto")],
+)
+@pytest.mark.parametrize(
+    ("init", "came"),
+    [
+        ([[[0.0, 1.0], [1.0]]] * 3, "inhomogeneous shape"),
+        ([[["a", "b"]]] * 3, "dtype <U1"),
+        (np.full((3, 8, 8), {}, dtype=object), "not 'dict'"),
+        (np.zeros((3, 8, 8), dtype=complex), "dtype complex128"),
+    ],
+)
+def test_p_given_sprites_that_are_no_array_of_numbers(pictures, make, init, came):
+    message = f"init must hold numbers, .* got .*{re.escape(came)}.* Give one array"
+    with pytest.raises(ValueError, match=message):
+        make(init=init).fit(pictures)
+
+
+@pytest.mark.parametrize(
+    ("make", "side"),
+    [(partial(make_model, n_backgrounds=1), 8), (make_decomposition, 7)],
+)
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-0.5, 1)])
+def test_p_given_opacities_beyond_0_and_1(pictures, make, side, low, high):
+    init = np.full((3, side, side, 2), 0.5)
+    init[0, 0, 0, 1], init[-1, -1, -1, 1] = low, high
+    message = (
+        rf"init has an opacity from {low} to {high} in .* from 0, .* to 1, .* clip"
+    )
+    with pytest.raises(ValueError, match=message):
+        make(init=init).fit(pictures)
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (3, 8, 8), (3, 8, 8, 1)])

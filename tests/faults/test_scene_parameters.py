@@ -81,7 +81,7 @@ def test_p_given_sprites_of_another_shape(shape):
 
 def test_p_given_sprites_that_are_not_finite():
     init = np.full((3, 7, 7, 3), np.nan)
-    with pytest.raises(ValueError, match="init contains NaN"):
+    with pytest.raises(ValueError, match=r"init contains NaN .* finite .*; replace"):
         make_decomposition(init=init).fit(X)
 
 
