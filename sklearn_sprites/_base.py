@@ -43,19 +43,27 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """New images in model units, and as they were validated."""
         check_is_fitted(self)
         images = check_images(self, X, fitted=self.image_shape_)
-        batch = images.batch(self._scale())
-        doubt = self._scale().foreign(batch)
-        if doubt is not None:
-            warn(doubt, UnitsWarning)
-        return batch, images
+        return self._scaled_again(images), images
 
-    def _scaled_for_fit(self, images: Images) -> Scaling:
-        """From the user's units to those of the model."""
+    def _scaled_again(self, images: Images) -> NDArray:
+        """Images in model units, by the scaling of the last fit."""
+        scaling = self._scale()
+        batch = images.batch(scaling)
+        _tell(scaling.foreign(batch))
+        return batch
+
+    def _scaled_for_fit(
+        self, images: Images, continues: bool
+    ) -> tuple[Scaling, NDArray]:
+        """From the user's units to those of the model, and images in these.
+
+        A fit that goes on from the last one keeps its scaling.
+        """
+        if continues:
+            return self._scale(), self._scaled_again(images)
         scaling = Scaling.of(images.flat, type(self).__name__)
-        doubt = scaling.outliers(images.flat)
-        if doubt is not None:
-            warn(doubt, UnitsWarning)
-        return scaling
+        _tell(scaling.outliers(images.flat))
+        return scaling, images.batch(scaling)
 
     def _scale(self) -> Scaling:
         return Scaling(*self._scaling)
@@ -86,3 +94,9 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             **{n: v for n, v in kept.items() if n not in PRIVATE_STATE},
             **attributes,
         }
+
+
+def _tell(doubt: str | None) -> None:
+    """Warn of values in doubtful units, if they are."""
+    if doubt is not None:
+        warn(doubt, UnitsWarning)

@@ -699,8 +699,7 @@ class SpriteClustering(
                 f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}."
             )
         continues = self.warm_start and self.__sklearn_is_fitted__()
-        scaling = self._scale() if continues else self._scaled_for_fit(images)
-        batch = images.batch(scaling)
+        scaling, batch = self._scaled_for_fit(images, continues)
         spec = self._model_spec(images.shape, batch, continues)
         n_runs = 1 if continues else self.n_init
         return Job(

@@ -701,8 +701,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         owner, device = type(self).__name__, resolve_device(self.device)
         images, names = self._validated_for_fit(X)
         continues = self.warm_start and self.__sklearn_is_fitted__()
-        scaling = self._scale() if continues else self._scaled_for_fit(images)
-        batch, params = images.batch(scaling), self.get_params(deep=False)
+        scaling, batch = self._scaled_for_fit(images, continues)
+        params = self.get_params(deep=False)
         if continues:
             params |= taken_choices(params, self._scene_spec(), images.shape)
         background = scene_background(params, batch)

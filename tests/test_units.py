@@ -106,6 +106,27 @@ def test_new_images_in_other_units_are_told(factor):
     model.predict(np.zeros_like(X))  # black in any units
 
 
+@few_epochs
+@few_rounds
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpriteClustering(2, transformations=(), random_state=0),
+        lambda: quick_scenes(max_rounds=1),
+    ],
+)
+def test_a_fit_that_goes_on_with_images_in_other_units_tells_it(make):
+    X = small_scenes() / 255
+    model = make().fit(X).set_params(warm_start=True)
+    with pytest.warns(
+        UnitsWarning, match="X has values from 0 to 1e\\+05, .* same unit"
+    ):
+        model.fit(X / X.max() * 1e5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnitsWarning)
+        model.fit(X)
+
+
 @few_rounds
 def test_new_scenes_in_other_units_are_told():
     X = small_scenes()
