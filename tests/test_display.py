@@ -221,6 +221,25 @@ def test_images_are_chosen_evenly_over_the_set(kind, n_images, request):
     assert [int(k // size) for k in chosen] == list(range(min(n_images, 12)))
 
 
+COUNTS = [
+    (SpriteDisplay, "n_images"),
+    (SpriteDisplay, "max_sprites"),
+    (ReconstructionDisplay, "n_images"),
+    (DecompositionDisplay, "n_images"),
+    (DecompositionDisplay, "max_sprites"),
+    (DecompositionDisplay, "max_layers"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), COUNTS)
+@pytest.mark.parametrize("count", [0, -1, 2.0, "a", None])
+def test_numbers_of_what_to_show_are_checked(kind, name, count, request):
+    model = request.getfixturevalue(KINDS[kind])
+    message = f"{name} of {kind.__name__}.* must be an int of at least 1, got {count!r}"
+    with pytest.raises(ValueError, match=message):
+        kind.from_estimator(model, small_bytes(model), **{name: count})
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_images_of_few_levels_are_shown_in_full_contrast(dtype, opaque):
     levels = DIGITS.astype(dtype)  # up to 16

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -63,6 +64,16 @@ def as_images(X: Any, estimator: Any, kind: type) -> NDArray:
     check_is_fitted(estimator)
     images = check_images(estimator, X, fitted=estimator.image_shape_)
     return images.flat.reshape(-1, *images.shape)
+
+
+def check_counts(owner: type, **counts: Any) -> None:
+    """Refuse numbers of what to show, by name, that are no positive integers."""
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or count < 1:
+            raise ValueError(
+                f"{name} of {owner.__name__}.from_estimator must be an int of at least "
+                f"1, got {count!r}."
+            )
 
 
 def call(method: Any, images: NDArray) -> Any:

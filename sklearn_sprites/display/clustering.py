@@ -11,6 +11,7 @@ from sklearn_sprites.display._panels import (
     apply,
     as_images,
     call,
+    check_counts,
     count_of,
     draw_columns,
     label_rows,
@@ -115,8 +116,10 @@ class SpriteDisplay(AbstractDisplay):
         TypeError
             If `estimator` is of another class.
         ValueError
-            If X holds no images, or none that the estimator accepts.
+            If X holds no images, or none that the estimator accepts, or if a number
+            of what to show is no positive int.
         """
+        check_counts(cls, n_images=n_images, max_sprites=max_sprites)
         images = as_images(X, estimator, SpriteClustering)
         distances = np.asarray(call(estimator.transform, images))
         labels = distances.argmin(axis=1)
@@ -218,8 +221,10 @@ class ReconstructionDisplay(AbstractDisplay):
         TypeError
             If `estimator` is of another class.
         ValueError
-            If X holds no images, or none that the estimator accepts.
+            If X holds no images, or none that the estimator accepts, or if `n_images`
+            is no positive int.
         """
+        check_counts(cls, n_images=n_images)
         images = as_images(X, estimator, SpriteClustering)
         to_unit = unit_scale(images)
         chosen = spread(n_images, len(images))

@@ -12,6 +12,7 @@ from sklearn_sprites.display._panels import (
     AbstractDisplay,
     as_images,
     call,
+    check_counts,
     checkers,
     count_of,
     mosaic_of,
@@ -128,8 +129,12 @@ class DecompositionDisplay(AbstractDisplay):
         TypeError
             If `estimator` is of another class.
         ValueError
-            If X holds no images, or none that the estimator accepts.
+            If X holds no images, or none that the estimator accepts, or if a number
+            of what to show is no positive int.
         """
+        check_counts(
+            cls, n_images=n_images, max_sprites=max_sprites, max_layers=max_layers
+        )
         images = as_images(X, estimator, LayeredSpriteDecomposition)
         images = images[spread(n_images, len(images))]
         to_unit = unit_scale(images)
