@@ -472,8 +472,9 @@ class Decomposition:
     def _positive(self, name: str, values: ArrayLike) -> NDArray:
         """The same, all above zero."""
         array = self._per_layer(name, values)
-        if not (array > 0).all():
-            raise ValueError(f"{name} must be positive, got {values!r}.")
+        wrong = array[~(array > 0)]
+        if wrong.size:
+            raise ValueError(f"{name} must be positive, got {wrong[0].item()!r}.")
         return array
 
     def _like(self, name: str, values: ArrayLike) -> NDArray:
@@ -505,9 +506,15 @@ def _as_mask(layers: ArrayLike, shape: Sequence[int]) -> NDArray:
             )
         return layers
     if layers.dtype.kind not in "iu" or layers.ndim > 1:
-        raise ValueError(f"layers must be indices or booleans, got {layers!r}.")
-    if ((layers < -shape[1]) | (layers >= shape[1])).any():
-        raise ValueError(f"layers={layers!r} is out of range; there are {shape[1]}.")
+        raise ValueError(
+            f"layers must be indices or booleans, got {layers.tolist()!r}."
+        )
+    wrong = layers[(layers < -shape[1]) | (layers >= shape[1])]
+    if wrong.size:
+        raise ValueError(
+            f"layers must be indices from 0 to {shape[1] - 1}, or as far below 0 from "
+            f"the last; {wrong[0].item()} is out of range."
+        )
     mask = np.zeros(shape, dtype=bool)
     mask[:, layers] = True
     return mask
@@ -540,6 +547,7 @@ def _kept_type(name: str, values: NDArray, dtype: np.dtype) -> NDArray:
     """A copy in the type of a field, which must hold the values."""
     with np.errstate(invalid="ignore"):
         kept = values.astype(dtype)
-    if dtype.kind == "i" and (kept != values).any():
-        raise ValueError(f"{name} must be whole numbers, got {values!r}.")
+    wrong = values[kept != values] if dtype.kind == "i" else values[:0]
+    if wrong.size:
+        raise ValueError(f"{name} must be whole numbers, got {wrong[0].item()!r}.")
     return kept

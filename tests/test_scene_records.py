@@ -63,11 +63,12 @@ def test_edits_take_indices_and_booleans(edit):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (3, "out of range"),
-        (-4, "out of range"),
-        (1.0, "indices or booleans"),
+        (3, "from 0 to 2, .*; 3 is out of range"),
+        (-4, "from 0 to 2, .*; -4 is out of range"),
+        ([0, 7], "; 7 is out of range"),
+        (1.0, r"indices or booleans, got 1\.0\.$"),
         ([True, False, True], r"must have the shape \(2, 3\)"),
-        ([[0, 1]], "indices or booleans"),
+        ([[0, 1]], r"indices or booleans, got \[\[0, 1\]\]\.$"),
     ],
 )
 def test_layers_that_are_none_are_refused(edit, layers, message):
@@ -87,9 +88,12 @@ def test_sizes_are_multiplied_and_angles_added():
     assert found.angle[0].tolist() == [0.75, 0, 0]
 
 
-@pytest.mark.parametrize("factor", [0, -1, [[1.0], [0.0]], np.nan])
-def test_sizes_must_be_positive(factor):
-    with pytest.raises(ValueError, match="factor must be positive"):
+@pytest.mark.parametrize(
+    ("factor", "got"),
+    [(0, "0"), (-1, "-1"), ([[1.0], [0.0]], r"0\.0"), (np.float64("nan"), "nan")],
+)
+def test_sizes_must_be_positive(factor, got):
+    with pytest.raises(ValueError, match=f"factor must be positive, got {got}.$"):
         make_record().resize(0, factor)
 
 
@@ -161,8 +165,9 @@ def test_values_that_do_not_fit_are_refused_by_name(name, values, came):
 
 def test_indices_are_replaced_by_whole_numbers():
     assert make_record().replace(sprite=[1.0, 2.0, -1.0]).sprite.dtype == np.int64
-    for value in (0.5, np.nan):
-        with pytest.raises(ValueError, match="sprite must be whole numbers"):
+    for value, got in ((0.5, r"0\.5"), (np.nan, "nan"), ([0, 1, -0.5], r"-0\.5")):
+        message = f"sprite must be whole numbers, got {got}.$"
+        with pytest.raises(ValueError, match=message):
             make_record().replace(sprite=value)
 
 
