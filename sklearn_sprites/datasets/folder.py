@@ -1,6 +1,7 @@
 """Images from a folder of the user's own, with a report of what was left out."""
 
 import os
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -175,7 +176,7 @@ def load_image_folder(
     reading = _Reading(
         _as_size(size), fit, _as_color(background), frames, _as_limit(max_pixels)
     )
-    root, report = Path(path), _Report(on_error)
+    root, report = _as_folder(path), _Report(on_error)
     files = sorted(_find(root, follow_symlinks, report))
     if reading.size is None:
         _check_sizes(root, files, reading)
@@ -189,6 +190,24 @@ def load_image_folder(
             stacklevel=2,
         )
     return _bunch(stack(images, mode), names, report.skipped, return_X_y)
+
+
+def _as_folder(path: str | os.PathLike) -> Path:
+    root = Path(path)
+    wanted = "load_image_folder needs the folder that holds the images"
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"path={str(path)!r} does not exist, but {wanted}; look for a slip in it, "
+            "or pass an absolute path."
+        ) from error
+    if not is_folder:
+        raise NotADirectoryError(
+            f"path={str(path)!r} is no folder, but {wanted}; pass the one that this "
+            f"file is in, {str(root.parent)!r}."
+        )
+    return root
 
 
 def _check_choices(given: dict[str, str]) -> None:

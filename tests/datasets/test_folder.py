@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -327,11 +328,17 @@ def test_g8_no_readable_image(tmp_path):
 
 
 def test_g8_not_a_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        load_image_folder(tmp_path / "nothing")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError):
-        load_image_folder(tmp_path / "file")
+    nothing, file = str(tmp_path / "nothing"), str(tmp_path / "file")
+    Path(file).write_text("")
+    for path in (nothing, str(Path(file, "in a file"))):
+        message = re.escape(
+            f"path={path!r} does not exist, but load_image_folder needs"
+        )
+        with pytest.raises(FileNotFoundError, match=message):
+            load_image_folder(path)
+    message = re.escape(f"path={file!r} is no folder, but load_image_folder needs")
+    with pytest.raises(NotADirectoryError, match=message):
+        load_image_folder(file)
 
 
 def test_g9_order_and_names(tmp_path):
