@@ -37,7 +37,7 @@ from sklearn_sprites._engine.settings import (
     TrainingSettings,
 )
 from sklearn_sprites._engine.spec import ENCODERS, SMALLEST_SIDE, ModelSpec
-from sklearn_sprites._papers import CLUSTERING, configuration
+from sklearn_sprites._papers import CLUSTERING, parameters_of
 from sklearn_sprites._pixel_weights import weights_of
 from sklearn_sprites._publishing import (
     channels_last,
@@ -447,6 +447,8 @@ class SpriteClustering(
         ------
         ValueError
             If there is no experiment of that name.
+        TypeError
+            If there is no parameter of the name of an override.
 
         Notes
         -----
@@ -473,8 +475,7 @@ class SpriteClustering(
         >>> model.max_epochs, model.encoder
         (300, 'resnet20')
         """
-        found = configuration(CLUSTERING, name, cls.__name__)
-        return cls(**{**found.parameters, **overrides})
+        return cls(**parameters_of(CLUSTERING, name, cls, overrides))
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:

@@ -28,7 +28,7 @@ from sklearn_sprites._engine.scene_spec import (
 )
 from sklearn_sprites._engine.search_settings import Search, SearchPlan
 from sklearn_sprites._engine.settings import ConstantSprites
-from sklearn_sprites._papers import SCENES, configuration
+from sklearn_sprites._papers import SCENES, parameters_of
 from sklearn_sprites._scene_checks import check_decomposition
 from sklearn_sprites._scene_choices import (
     scene_background,
@@ -384,6 +384,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ------
         ValueError
             If there is no experiment of that name.
+        TypeError
+            If there is no parameter of the name of an override.
 
         Notes
         -----
@@ -409,8 +411,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         >>> model.localizer.drops
         (100, 200)
         """
-        found = configuration(SCENES, name, cls.__name__)
-        return cls(**{**found.parameters, **overrides})
+        return cls(**parameters_of(SCENES, name, cls, overrides))
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:

@@ -6,6 +6,7 @@ sets named; the user guide lists what differs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -246,13 +247,26 @@ SCENES: Mapping[str, Configuration] = MappingProxyType(
 )
 
 
-def configuration(
-    table: Mapping[str, Configuration], name: str, owner: str
-) -> Configuration:
-    """The entry of a table, or an error that lists what there is."""
+def parameters_of(
+    table: Mapping[str, Configuration],
+    name: str,
+    owner: type,
+    overrides: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Parameters of the entry of a table, some of them set otherwise.
+
+    Or an error that lists what there is.
+    """
     if name not in table:
         raise ValueError(
-            f"{owner}.from_paper knows no {name!r}; valid names are "
+            f"{owner.__name__}.from_paper knows no {name!r}; valid names are "
             f"{', '.join(sorted(table))}."
         )
-    return table[name]
+    valid = signature(owner).parameters
+    unknown = [each for each in overrides if each not in valid]
+    if unknown:
+        raise TypeError(
+            f"{owner.__name__}.from_paper got {unknown[0]!r}, which is no parameter of "
+            f"{owner.__name__}; valid ones are {', '.join(valid)}."
+        )
+    return {**table[name].parameters, **overrides}

@@ -147,8 +147,21 @@ def test_the_guide_names_every_experiment_with_its_epochs():
 def test_an_unknown_experiment_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"from_paper knows no 'mnits'.*mnist_test"):
         SpriteClustering.from_paper("mnits")
-    with pytest.raises(TypeError, match="n_sprites"):
-        SpriteClustering.from_paper("mnist", n_sprites=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong", "valid"),
+    [
+        (SpriteClustering, "mnist", "n_sprites", "n_clusters, n_backgrounds"),
+        (LayeredSpriteDecomposition, "clevr6", "n_clusters", "n_sprites, n_layers"),
+    ],
+)
+def test_an_unknown_override_is_refused_with_the_parameters_there_are(
+    kind, name, wrong, valid
+):
+    message = rf"from_paper got '{wrong}', .* no parameter of .* ones are {valid}, "
+    with pytest.raises(TypeError, match=message):
+        kind.from_paper(name, random_state=0, **{wrong: 3})
 
 
 def test_overrides_win_and_the_table_is_never_changed():
