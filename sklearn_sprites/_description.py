@@ -227,7 +227,7 @@ def given_sprites(
 
 def _to_model(sprites: NDArray, spec: ModelSpec, scaling: Scaling) -> NDArray:
     """(K, H, W, C or C+1) in the user's units, opaque where alpha is missing."""
-    colors = scaling.to_model(sprites[..., : spec.channels])
+    colors = scaling.to_model(sprites[..., : spec.channels], "init")
     alpha = sprites[..., spec.channels :].astype(np.float32)
     if spec.is_layered and alpha.shape[-1] == 0:
         alpha = np.ones_like(colors[..., :1])

@@ -29,7 +29,10 @@ def check_decomposition(found: Any, sizes: dict[str, int]) -> None:
     _check_range("background", found.background, 0, last_background)
     for name, values in vars(found).items():
         if name not in WHOLE and not np.isfinite(values).all():
-            raise ValueError(f"The decomposition has {name} that is not finite.")
+            raise ValueError(
+                f"The decomposition has {name} that is not finite, which cannot be "
+                "drawn; edit what decompose found with finite numbers."
+            )
     _check_poses("", {name: getattr(found, name) for name in POSE_NAMES})
     behind = zip(POSE_NAMES, found.background_pose.T, strict=False)
     _check_poses("background_pose with ", dict(behind))

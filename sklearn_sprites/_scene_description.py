@@ -259,7 +259,7 @@ def given_scene_sprites(
     ]
     sprites = as_sprites(init, accepted, spec.channels, owner)
     sprites = sprites.reshape(*size, -1)
-    colors = scaling.to_model(sprites[..., : spec.channels])
+    colors = scaling.to_model(sprites[..., : spec.channels], "init")
     alpha = sprites[..., spec.channels :].astype(np.float32)
     if alpha.shape[-1] == 0:
         alpha = np.ones_like(colors[..., :1])

@@ -72,7 +72,9 @@ class Scaling:
         usual = float(np.iinfo(flat.dtype).max) if is_fixed else 1.0
         if not max(high, -low) <= LARGEST_GIVEN:
             raise ValueError(
-                f"X has a value range too large for {owner}: from {low} to {high}."
+                f"X has a value range too large for {owner}: from {low} to {high}, but "
+                f"values may be as far from 0 as {LARGEST_GIVEN:g}; clip X, or divide "
+                "it by a constant."
             )
         if high == low:
             return cls(0.0, max(abs(low), usual))
@@ -85,8 +87,8 @@ class Scaling:
         """Whether the scale is that of a type, or [0, 1], whatever the values."""
         return self.offset == 0 and self.scale in (1.0, 255.0, 65535.0)
 
-    def to_model(self, values: NDArray) -> NDArray:
-        """Values in the user's units -> float32 in model units, same shape."""
+    def to_model(self, values: NDArray, owner: str = "X") -> NDArray:
+        """Values of `owner`, in the user's units -> float32 in model units."""
         out = np.empty(values.shape, dtype=np.float32)
         rows = max(1, TOGETHER // max(1, math.prod(values.shape[1:])))
         spare = np.empty((rows, *values.shape[1:]))
@@ -98,8 +100,9 @@ class Scaling:
                 part /= self.scale
             if max(part.max(initial=0.0), -part.min(initial=0.0)) > LARGEST_VALUE:
                 raise ValueError(
-                    "X has a value range too large: some values are too far from "
-                    f"[{self.offset}, {self.offset + self.scale}], seen in fit."
+                    f"{owner} has a value range too large: some values are too far "
+                    f"from [{self.offset}, {self.offset + self.scale}], seen in fit; "
+                    f"clip {owner} to that, or give it in the same units."
                 )
             out[start : start + rows] = part
         return out

@@ -249,7 +249,7 @@ def test_who_is_in_front_hides_the_other(fitted):
         ({"sprite": -2}, "between -1 and 2"),
         ({"background": 1}, "background must lie between 0 and 0 .* got 1"),
         ({"background": -1}, "background must lie between 0 and 0 .* got -1"),
-        ({"x": np.nan}, "x that is not finite"),
+        ({"x": np.nan}, "x that is not finite, .*; edit .* with finite numbers"),
         ({"gain": np.inf}, "gain that is not finite"),
         ({"saves": np.nan}, "saves that is not finite"),
         ({"background_gain": np.nan}, "background_gain that is not finite"),

@@ -30,6 +30,7 @@ from tests.pictures import (
     make_model,
     make_pictures,
 )
+from tests.scenes import make_decomposition
 
 stopped_early_is_fine = pytest.mark.filterwarnings("ignore:SpriteClustering stopped")
 METHODS = ("predict", "transform", "score", "reconstruct", "align")
@@ -162,15 +163,24 @@ def test_i10_a_narrow_range_far_from_zero(pictures):
 def test_i10_a_range_that_overflows_is_refused(pictures):
     X = pictures.copy()
     X[0, 0, :2] = 1.7e308, -1.7e308
-    with pytest.raises(ValueError, match="value range too large"):
+    message = r"X has a value range too large .* as 1e\+300; clip X, or divide"
+    with pytest.raises(ValueError, match=message):
         make_model(**KMEANS).fit(X)
 
 
 def test_i10_a_value_out_of_all_proportion_is_refused_in_predict(fitted, pictures):
     X = pictures.copy()
     X[0, 0, 0] = 1e300
-    with pytest.raises(ValueError, match="value range too large"):
+    message = "X has a value range too large: .* seen in fit; clip X to that, or"
+    with pytest.raises(ValueError, match=message):
         fitted.predict(X)
+
+
+@pytest.mark.parametrize(("make", "side"), [(make_model, 8), (make_decomposition, 7)])
+def test_i10_given_sprites_out_of_all_proportion_are_refused(pictures, make, side):
+    message = "init has a value range too large: .* seen in fit; clip init to that"
+    with pytest.raises(ValueError, match=message):
+        make(init=np.full((3, side, side, 1), 1e300)).fit(pictures)
 
 
 def test_i11_negative_and_standardized_values(pictures):
