@@ -120,10 +120,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         are much smaller, and 0.7 of it on black.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
-        ``"scale"`` and ``"rotation"``; ``"similarity"`` stands for all three,
-        ``"affine"`` for these with a stretch and a shear, ``"projective"`` for all of
-        it with a tilt. ``"thin_plate_spline"`` also bends the sprite itself, with
-        :class:`Regression` or :class:`Attention` only.
+        ``"scale"`` and ``"rotation"``; ``"position"`` stands for the first two,
+        ``"similarity"`` for all three, ``"affine"`` for these with a stretch and a
+        shear, ``"projective"`` for all of it with a tilt. ``"thin_plate_spline"`` also
+        bends the sprite itself, with :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
         similarity over a plain ground, also in slightly uneven light, and on black if
         long objects that are alike lie in all directions; translation and scale over

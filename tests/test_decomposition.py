@@ -23,9 +23,11 @@ from sklearn_sprites.metrics import (
 )
 from tests import pictures
 from tests.scenes import (
+    QUICK,
     SETTLED,
     SHAPES,
     assert_same_layers,
+    assert_same_scenes,
     make_decomposition,
     make_scenes,
 )
@@ -373,6 +375,21 @@ def test_given_sprites_are_in_the_users_units():
     assert segmentation_adjusted_rand_score(INSTANCES, model.predict(as_bytes)) > 0.9
     nearest = [np.abs(model.sprites_ - each).mean((1, 2, 3)).min() for each in init]
     assert max(nearest) < 40
+
+
+@pytest.mark.parametrize(
+    ("short", "names"),
+    [
+        ("position", ("translation", "scale")),
+        ("similarity", ("translation", "scale", "rotation")),
+    ],
+)
+def test_a_name_that_stands_for_several_gives_the_same_fit(short, names):
+    params = {**QUICK, "n_backgrounds": 1, "transformations": names}
+    model = make_decomposition(**params).fit(X)
+    again = clone(model).set_params(transformations=(short,)).fit(X)
+    assert again.resolved_params_["transformations"] == names
+    assert_same_scenes(again, model)
 
 
 # ------------------------------------------------------------- scikit-learn's tools

@@ -167,6 +167,15 @@ def test_edits_move_the_background():
 
 
 @quiet
+def test_position_is_a_shift_and_a_scale_of_layers_and_backgrounds():
+    names, given = ("transformations", "background_transformations"), {}
+    for pose in (("position",), ("translation", "scale")):
+        params = {**OVER_A_PICTURE, **dict.fromkeys(names, pose), "max_rounds": 1}
+        given[pose] = make_regression(**params).fit(X[:40])
+    assert_same_scenes(*given.values())
+
+
+@quiet
 def test_records_with_and_without_splines_do_not_mix():
     bent = make_regression(**BENT, max_rounds=1).fit(X[:40])
     plain = make_regression(**ON_BLACK, max_rounds=1).fit(X[:40])

@@ -15,6 +15,7 @@ COLORS = ("flat", "gain", "gain_bias", "own")
 ORDERS = ("solve", "depth", "predict")
 BACKGROUND_COLORS = ("flat", "image", "gain")
 STANDS_FOR = {
+    "position": POSES[:2],
     "similarity": POSES,
     "affine": (*POSES, "affine"),
     "projective": POSES + BENDS,
@@ -28,9 +29,9 @@ class SceneSpec:
     """Sprites, layers and backgrounds of scenes, described completely.
 
     ``transformations`` says which poses a layer may have: "translation", and any of
-    "scale" and "rotation"; "similarity" stands for all three. "affine" adds a stretch
-    and a shear to these, and "projective" a tilt to "affine"; "thin_plate_spline" bends
-    the sprite before all that. ``color`` is what is
+    "scale" and "rotation"; "similarity" stands for all three, "position" for the first
+    two. "affine" adds a stretch and a shear to all three, and "projective" a tilt to
+    "affine"; "thin_plate_spline" bends the sprite before all that. ``color`` is what is
     solved for each layer and channel: "flat" a color (the sprite is only a mask),
     "gain" a factor on a gray appearance, "gain_bias" a factor and what is added to it,
     "own" nothing: sprites show in their own colors.
