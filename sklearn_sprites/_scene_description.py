@@ -263,6 +263,8 @@ def given_scene_sprites(
     alpha = sprites[..., spec.channels :].astype(np.float32)
     if alpha.shape[-1] == 0:
         alpha = np.ones_like(colors[..., :1])
+    if not spec.has_shades:  # sprites are masks
+        colors = np.ones_like(colors)
     both = np.concatenate([colors, alpha], axis=-1)
     return np.ascontiguousarray(both.transpose(0, 3, 1, 2))
 

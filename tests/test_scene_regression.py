@@ -176,6 +176,18 @@ def test_position_is_a_shift_and_a_scale_of_layers_and_backgrounds():
 
 
 @quiet
+@pytest.mark.parametrize("color", ["solve", "predict"])
+def test_layers_in_flat_colors_have_one_whatever_sprites_were_given(color):
+    init = np.random.default_rng(0).uniform(size=(3, 7, 7, 4))
+    masks = np.concatenate([np.ones_like(init[..., :3]), init[..., 3:]], axis=-1)
+    params = {"color": "flat", "max_rounds": 2}
+    params["localizer"] = Regression(color=color, batch_size=16)
+    model = make_regression(**params, init=init).fit(X[:40])
+    assert np.ptp(model.sprites_[..., :3], axis=(1, 2)).max() == 0
+    assert_same_scenes(clone(model).set_params(init=masks).fit(X[:40]), model)
+
+
+@quiet
 def test_records_with_and_without_splines_do_not_mix():
     bent = make_regression(**BENT, max_rounds=1).fit(X[:40])
     plain = make_regression(**ON_BLACK, max_rounds=1).fit(X[:40])

@@ -37,7 +37,9 @@ class Regression:
         The features of a ResNet are averaged over `pool` x `pool` parts of the image.
     color : {"solve", "predict"}, default="solve"
         Whether the color of a layer and of the background is solved by least squares,
-        a gain per channel, or predicted, a gain and a bias per channel.
+        a gain per channel, or predicted, a gain and a bias per channel. Where the
+        estimator has ``color="flat"``, sprites are masks, and each layer has one color
+        either way.
     background : float, "mean" or None, default=None
         Where the background is a picture, what it is at first: one color, the mean of
         100 images, or, ``None``, the median of up to 400. Then it is learned.
