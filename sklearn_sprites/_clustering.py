@@ -107,7 +107,8 @@ class SpriteClustering(
         below 4 pixels are never transformed.
     background_transformations : "auto" or tuple of str, default="auto"
         The same for backgrounds. ``"auto"`` is ``("color",)`` behind things in all
-        turns, and else what it is for sprites.
+        turns, and else what it is for sprites. It has no effect without
+        `n_backgrounds`.
     padding : {"border", "zeros"}, default="border"
         What lies outside of an opaque sprite that is moved: its border, repeated, or
         zeros of the scaled images, such as black. Over backgrounds there is nothing.
