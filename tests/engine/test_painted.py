@@ -20,7 +20,13 @@ from sklearn_sprites._engine.search.painted import (
 from sklearn_sprites._engine.search.painted_layers import painted_layers, paying
 from sklearn_sprites._engine.search.scene import make_searcher
 from sklearn_sprites._engine.search_settings import SearchPlan
-from sklearn_sprites._engine.training.painted import Seen, centered, fitted
+from sklearn_sprites._engine.training.painted import (
+    Seen,
+    centered,
+    fitted,
+    observe,
+    solved,
+)
 from tests.oracles_scenes import hides, painted_change
 from tests.strategies import attack
 
@@ -204,6 +210,66 @@ def test_what_changes_behind_a_sprite_tells_its_opacity():
     found = fitted(seen, torch.cat([ink, mask]))
     torch.testing.assert_close(found[-1], mask[0], atol=0.05, rtol=0)
     torch.testing.assert_close(found[:-1], ink, atol=0.05, rtol=0)
+
+
+def faded_and_scenes():
+    """A thing of 8 x 8 pixels in many colors, half seen through, and scenes of it."""
+    draws = torch.Generator().manual_seed(0)
+    mask = torch.zeros(1, 1, 12, 12)
+    mask[:, :, 2:10, 2:10] = 1
+    color = torch.rand((1, 3, 12, 12), generator=draws)
+    opaque = torch.cat([color * mask, mask], 1)
+    images = torch.full((24, 3, 32, 32), 0.6)
+    for image in images:
+        row, column = torch.randint(0, 20, (2,), generator=draws).tolist()
+        window = image[:, row : row + 12, column : column + 12]
+        window *= 1 - mask[0]
+        window += opaque[0, :-1]
+    return opaque, 0.5 * opaque, images
+
+
+def test_a_faint_sprite_over_a_ground_of_one_color_becomes_opaque():
+    opaque, planes, images = faded_and_scenes()
+    spec = spec_of(opaque, 32, 4)
+    for _ in range(2):
+        seen, _ = observe(images, planes, spec, SearchPlan(), PENALTY)
+        planes = solved(planes, seen)
+    torch.testing.assert_close(planes, opaque, atol=0.05, rtol=0)
+
+
+def are_beside(sprite, places, on, pixels):
+    """Pairs of layers (B, L, L) that show one sprite as close as that."""
+    near = (places[:, :, None] - places[:, None]).abs().amax(3) < pixels + 0.5
+    shown = (on[:, :, None] > 0) & (on[:, None] > 0)
+    pairs = near & shown & (sprite[:, :, None] == sprite[:, None])
+    return pairs & torch.ones_like(pairs).tril(-1)
+
+
+@attack
+@given(seed=st.integers(0, 1000), sides=st.sampled_from([(8, 8), (5, 6), (4, 11)]))
+def test_no_two_layers_show_a_sprite_at_about_the_same_place(seed, sides):
+    draws = torch.Generator().manual_seed(seed)
+    planes = 0.5 * some_planes(draws, k=2, h=sides[0], w=sides[1])
+    spec = spec_of(planes, 14, 5)
+    images = torch.rand((3, 3, 14, 14), generator=draws)
+    kernels = make_kernels(planes, 14, 14)
+    found = search_painted(images, kernels, spec, SearchPlan(poor=0), 0.0, apart=True)
+    places = torch.stack([found.row, found.column], 2).float()
+    assert not are_beside(found.sprite, places, found.on, 1).any()
+
+
+def test_small_things_may_lie_beside_each_other():
+    planes = opaque_planes()
+    image = torch.full((1, 3, 16, 16), 0.3)
+    for row, column in ((4, 4), (6, 6)):
+        window = image[0, :, row : row + 5, column : column + 5]
+        window *= 1 - planes[2, -1:]
+        window += planes[2, :-1]
+    kernels = make_kernels(planes, 16, 16)
+    spec = spec_of(planes, 16, 2)
+    found = search_painted(image, kernels, spec, SearchPlan(), PENALTY, apart=True)
+    places = {tuple(each) for each in torch.stack(found[:3], 2)[0].tolist()}
+    assert places == {(2, 4, 4), (2, 6, 6)}
 
 
 def test_centering_moves_whole_pixels():

@@ -27,6 +27,7 @@ from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.batches import BATCH, by_parts, parts, put, take
 from sklearn_sprites._engine.search.ground import ground_of, image_of
 from sklearn_sprites._engine.search.layers import pick, with_layer
+from sklearn_sprites._engine.search.patches import without_copies
 from sklearn_sprites._engine.search.poor import is_poor
 from sklearn_sprites._engine.search.shifts import draw_at
 from sklearn_sprites._engine.search_settings import SearchPlan
@@ -127,13 +128,18 @@ class Looked(NamedTuple):
 
 
 def search_painted(
-    views: Tensor, kernels: Kernels, spec: SceneSpec, search: SearchPlan, penalty: float
+    views: Tensor,
+    kernels: Kernels,
+    spec: SceneSpec,
+    search: SearchPlan,
+    penalty: float,
+    apart: bool = False,
 ) -> Painted:
     """Find layers one by one; in images that stay poor, each anew while others stay.
 
     At first a layer comes in front of all others, later in front of them or behind
     them. A layer found anew replaces the old one only where the objective falls. What
-    is drawn is left out, see :func:`redrawn`.
+    is drawn is left out, see :func:`redrawn`. Layers of one sprite may be kept `apart`.
     """
     closer = replace(search, poor=search.poor * CLOSER)
 
@@ -141,7 +147,7 @@ def search_painted(
         images = image_of(views[rows], spec)
         found = _nothing(images, first_ground(views[rows], spec), spec, kernels)
         blank = found.error
-        found = _swept(images, found, kernels, spec, penalty, False)
+        found = _swept(images, found, kernels, spec, penalty, False, apart)
         again = is_poor(found.error, blank, closer, penalty)
         return Looked(_undrawn(found), again)
 
@@ -150,7 +156,7 @@ def search_painted(
         images, some = image_of(views[rows], spec), take(found, rows)
         some = redrawn(some, kernels.planes, images)
         for _ in range(search.sweeps - 1):
-            some = _swept(images, some, kernels, spec, penalty, True)
+            some = _swept(images, some, kernels, spec, penalty, True, apart)
         found = put(found, rows, _undrawn(some))
     return found
 
@@ -162,10 +168,11 @@ def _swept(
     spec: SceneSpec,
     penalty: float,
     behind: bool,
+    apart: bool,
 ) -> Painted:
     """Every layer sought once, and the level of the ground solved."""
     for i in range(spec.n_layers):
-        found = _replaced(images, found, kernels, i, penalty, behind)
+        found = _replaced(images, found, kernels, i, penalty, behind, apart)
     return _leveled(images, found) if spec.has_level else found
 
 
@@ -210,15 +217,21 @@ def _replaced(
     i: int,
     penalty: float,
     behind: bool,
+    apart: bool,
 ) -> Painted:
     """Put the best sprite at its best place into layer i, where that is better.
 
-    In front of all other layers or, if `behind` is asked for, behind them.
+    In front of all other layers or, if `behind` is asked for, behind them. If
+    it is to be `apart`, not where another layer shows the same.
     """
     h, w = kernels.planes.shape[2:]
     drawn = found.drawn.clone()
     drawn[:, i] = 0
     change = _changes_at_depths(images, drawn, found, kernels, behind)
+    if apart:
+        others = with_layer(found.on, i, torch.zeros_like(found.error))
+        places = found.sprite, found.row, found.column, others
+        change = without_copies(change, *places, (h, w))
     columns = change.shape[-1]
     least, spot = change.flatten(3).min(3)  # (1 or 2, B, K)
     least, depth = least.min(0)

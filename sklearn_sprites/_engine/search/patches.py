@@ -14,6 +14,7 @@ from sklearn_sprites._engine.search.layers import (
 
 LITTLE = 0.1  # share of what layers save that is not worth a layer that nobody sees
 BESIDE = 2.5  # pixels to the right and down within which a layer is a second copy
+NEAR = 0.25  # the same as a share of a small sprite's sides, where that is less
 
 
 def patches(found: Picture, share: float) -> Tensor:
@@ -44,6 +45,39 @@ def copies(layers: Layers, saves: Tensor) -> Tensor:
     equal = saves[:, :, None] == saves[:, None]
     after = less | equal & (index[:, None] > index)
     return (same & after).any(2) & (layers.on > 0)
+
+
+def without_copies(
+    change: Tensor,
+    sprite: Tensor,
+    row: Tensor,
+    column: Tensor,
+    on: Tensor,
+    sides: tuple[int, int],
+) -> Tensor:
+    """What further layers change, (D, B, K, H', W'), where copies gain nothing.
+
+    A copy is a sprite within a pixel or two of a layer (B, L) that shows it already,
+    with its upper left pixel at `row` and `column`. Two faint copies look like one
+    opaque sprite; so each would tell of the other that it can be seen through.
+    `sides` (h, w) are those of sprites, in places of
+    :mod:`~sklearn_sprites._engine.ops.correlation`.
+    """
+    change, images = change.clone(), torch.arange(change.shape[1], device=change.device)
+    places = [
+        torch.arange(count, device=change.device) - side // 2
+        for count, side in zip(change.shape[3:], sides, strict=True)
+    ]
+    for j in range(sprite.shape[1]):
+        down, right = (
+            (place - start[:, j, None]).abs() <= min(BESIDE, NEAR * side)
+            for place, start, side in zip(places, (row, column), sides, strict=True)
+        )
+        near = down[:, :, None] & right[:, None] & (on[:, j, None, None] > 0)
+        same = images, sprite[:, j]
+        kept = torch.where(near, change[:, *same].clamp_min(0), change[:, *same])
+        change[:, *same] = kept
+    return change
 
 
 def unseen(found: Picture, saves: Tensor, penalty: float, spec: SceneSpec) -> Tensor:

@@ -3,7 +3,8 @@
 A pixel of a sprite shows ``ink + t D`` with t one minus its opacity, in front of D. So
 ink and opacity are a line through what its layers show over what is behind them. Where
 that is the same in all images, nothing tells opacity: it goes by how far the sprite
-looks different from it.
+looks different from it. A copy of the sprite behind itself is no such evidence, as each
+of two faint copies says that the other one is seen through: so there are none.
 """
 
 from typing import NamedTuple
@@ -64,7 +65,7 @@ def observe(
     With the mean squared error per pixel and channel.
     """
     kernels = make_kernels(planes, spec.height, spec.width)
-    every = search_painted(views, kernels, spec, search, penalty)
+    every = search_painted(views, kernels, spec, search, penalty, apart=True)
     cuts = []
     for rows in torch.arange(len(views), device=views.device).split(BATCH):
         images = image_of(views[rows], spec)
