@@ -55,6 +55,7 @@ from sklearn_sprites._engine.training.start import (
     first_guess,
     image_weights,
     make_start,
+    without_middle,
 )
 from sklearn_sprites._engine.training.weighing import (
     faded,
@@ -307,7 +308,7 @@ def _begin(task: Task) -> Start:
     sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
     return Start(
         sprites[torch.arange(trained.n_sprites) % len(sprites)],
-        first_backgrounds(images, trained, draws),
+        without_middle(first_backgrounds(images, trained, draws)),
         None,
         is_searched=searchable and are_turned(images, spec, sprites, draws),
         has_copies=True,

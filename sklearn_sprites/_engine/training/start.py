@@ -37,6 +37,7 @@ TURNED = 0.87  # and below which things are taken to lie in any turn
 IMAGES_PER_ROUND = 2000
 TAUGHT = 12_800  # images that a lesson tells of, at most
 GAUSSIAN_SPREAD = 0.25  # standard deviation of a first mask, in sides of the image
+BLUR = 1 / 6  # and of the blur of a first background
 BACKGROUND_IMAGES = 1000
 CONTRAST_FLOOR = 0.3  # of the mean variance, added to an image's own
 
@@ -104,6 +105,27 @@ def first_backgrounds(
     return repeated.view(shape)
 
 
+def without_middle(backgrounds: Tensor) -> Tensor:
+    """Backgrounds (M, C, H, W) whose middle is what lies around it, blurred.
+
+    A mean image shows, in the middle, a ghost of the things. A background that began
+    with it would learn to draw them, and sprites what lies behind.
+    """
+    height, width = backgrounds.shape[-2:]
+    middle = gaussian_mask(height, width, None, like=backgrounds)
+    around = (1 - middle).square()
+    down, across = (_blur(side, backgrounds) for side in (height, width))
+    blurred = down @ (backgrounds * around) @ across / (down @ around @ across)
+    return torch.lerp(backgrounds, blurred, middle.sqrt())
+
+
+def _blur(side: int, like: Tensor) -> Tensor:
+    """What blurs columns of `side` pixels from the left, rows from the right."""
+    along = torch.arange(side, device=like.device, dtype=like.dtype)
+    far = (along[:, None] - along) / (BLUR * side)
+    return torch.exp(-0.5 * far.square())
+
+
 def simple_sprites(
     images: Tensor, spec: ModelSpec, init: str | ConstantSprites, draws: torch.Generator
 ) -> Tensor:
@@ -133,6 +155,7 @@ def make_start(
     """Where training starts for images (n, C, H, W), which may be centered or not."""
     init = ConstantSprites() if init == "constant" else init
     backgrounds = first_backgrounds(images, spec, draws)
+    backgrounds = without_middle(backgrounds) if init == "align" else backgrounds
     lesson, is_centered = None, False
     if init == "align" and rigid_name(spec):
         sprites, lesson, is_centered = aligned_start(images, spec, draws, may_center)
