@@ -6,12 +6,20 @@ Pieces of a game, icons, cards and stickers look the same wherever they are: eac
 has several colors of its own, and no image changes them. ``color="own"`` looks for just
 that. Layers are only shifted, so the best sprite, place and depth of all is found
 exactly.
+
+``python plot_own_colors.py FOLDER [N_SPRITES [N_LAYERS]]`` decomposes the pictures in a
+folder of yours. Without one, a folder of pictures is made first.
 """
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from sklearn_sprites import DecompositionDisplay, LayeredSpriteDecomposition
+from sklearn_sprites.datasets import load_image_folder
 from sklearn_sprites.metrics import (
     mean_class_accuracy,
     segmentation_adjusted_rand_score,
@@ -78,21 +86,38 @@ def scenes(n):
     return images, instances, classes
 
 
-X, _, _ = scenes(200)
+def make_folder(folder):
+    """Write pictures as a person might keep them."""
+    for i, image in enumerate(scenes(200)[0]):
+        Image.fromarray(image).save(Path(folder) / f"table{i:03d}.png")
+
+
+# %%
+# Pictures are read from a folder and brought to one size.
+
+with TemporaryDirectory() as made:
+    if len(sys.argv) == 1:
+        make_folder(made)
+    X = load_image_folder((*sys.argv[1:], made)[0], size=SIDE, mode="RGB").images
+print(f"{len(X)} pictures of {SIDE} x {SIDE} pixels")
 
 # %%
 # A plum and a peach differ in color alone. With colors that layers choose
 # (``color="gain"``) they would be one kind.
 
+n_sprites = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+n_layers = int(sys.argv[3]) if len(sys.argv) > 3 else 4
 model = LayeredSpriteDecomposition(
-    n_sprites=4, n_layers=4, n_backgrounds=1, color="own", random_state=0
+    n_sprites, n_layers=n_layers, n_backgrounds=1, color="own", random_state=0
 ).fit(X)
 
-new, instances, classes = scenes(50)
-ari = segmentation_adjusted_rand_score(instances, model.predict(new))
-accuracy = mean_class_accuracy(classes, model.predict_semantic(new))
-print(f"pixels grouped to objects, adjusted Rand index: {ari:.3f}")
-print(f"pixels given the right kind, mean over kinds: {accuracy:.3f}")
+new = X
+if len(sys.argv) == 1:  # of pictures made here, the truth is known
+    new, instances, classes = scenes(50)
+    ari = segmentation_adjusted_rand_score(instances, model.predict(new))
+    accuracy = mean_class_accuracy(classes, model.predict_semantic(new))
+    print(f"pixels grouped to objects, adjusted Rand index: {ari:.3f}")
+    print(f"pixels given the right kind, mean over kinds: {accuracy:.3f}")
 
 # %%
 # Sprites have their colors, and what shows through their edges is told from what lies

@@ -27,6 +27,7 @@ from apart import run_apart
 AUTO = ("color", "affine", "thin_plate_spline")  # and thickness, of opaque sprites
 MNIST = {"n_sprites": 10, "n_backgrounds": 0, "channels": 1}
 GTSRB = {"n_sprites": 8, "n_backgrounds": 1, "channels": 3}
+SIGNS = ("color", "projective", "thin_plate_spline")
 CONFIGURATIONS = {
     "mnist": {
         **MNIST,
@@ -35,8 +36,8 @@ CONFIGURATIONS = {
     "mnist, default": {**MNIST, "transformations": (*AUTO, "thickness")},
     "gtsrb8": {
         **GTSRB,
-        "transformations": ("color", "projective"),
-        "background_transformations": ("color", "projective"),
+        "transformations": SIGNS,
+        "background_transformations": SIGNS,
     },
     "gtsrb8, default": {
         **GTSRB,

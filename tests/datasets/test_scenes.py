@@ -1,4 +1,5 @@
 import colorsys
+import time
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,14 @@ def test_shapes_types_and_names(make):
     assert [m.dtype for m in maps] == [np.uint8] * 3
     assert scenes.target_names[0] == "background"
     assert scenes.classes.max() < len(scenes.target_names)
+
+
+@each
+def test_a_thousand_scenes_take_less_than_five_seconds(make):
+    make = getattr(make, "func", make)  # of the usual size
+    start = time.process_time()
+    make(200, random_state=0)
+    assert time.process_time() - start < 1
 
 
 @each
