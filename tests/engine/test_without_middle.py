@@ -1,15 +1,17 @@
-"""First backgrounds hold nothing of the things that stand before their middle."""
+"""The ground of cosegmentations holds nothing of the thing before its middle."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sklearn_sprites._engine.settings import TrainingSettings
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.fit import fit_clustering
 from sklearn_sprites._engine.training.start import (
     BLUR,
     GAUSSIAN_SPREAD,
-    make_start,
     without_middle,
 )
 from tests.strategies import Draws, attack, batches, channels, draws
@@ -65,12 +67,16 @@ def test_a_thing_in_the_middle_is_gone_and_corners_stay():
     torch.testing.assert_close(found[..., 0, 0], image[..., 0, 0], atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize(("init", "is_mean"), [("align", False), ("sample", True)])
-def test_only_the_default_start_looks_around_the_middle(init, is_mean):
-    images = Draws(0).uniform(30, 1, 12, 12).float()
+@pytest.mark.parametrize(
+    ("k", "init", "is_mean"),
+    [(1, "align", False), (2, "align", True), (1, "sample", True)],
+)
+def test_only_one_sprite_begins_before_a_ground_without_middle(k, init, is_mean):
+    images = Draws(0).uniform(30, 1, 12, 12).float().numpy()
     images[:, :, 4:8, 4:8] = 1
-    spec = ModelSpec(2, 1, 1, 12, 12, ("affine",))
-    generator = torch.Generator().manual_seed(0)
-    start = make_start(images, spec, init, generator)
-    mean = images.mean(0, keepdim=True)
-    assert torch.allclose(start.backgrounds, mean, atol=1e-5) == is_mean
+    spec = ModelSpec(k, 1, 1, 12, 12, ("affine",))
+    settings = TrainingSettings(max_epochs=0, init=init)
+    seed = np.random.SeedSequence(0)
+    fitted = fit_clustering(images, spec, settings, seed, "cpu")
+    mean = images.mean(0, keepdims=True)
+    assert np.allclose(fitted.backgrounds, mean, atol=1e-5) == is_mean

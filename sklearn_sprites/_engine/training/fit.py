@@ -158,6 +158,8 @@ def _train(task: Task) -> FittedModel:
     start = _begin(task)
     if start.is_searched and spec.is_layered:
         return _search_layers(task, start)
+    if spec.n_sprites == 1 and settings.init in ("align", "array") and warm is None:
+        start = start._replace(backgrounds=without_middle(start.backgrounds))
     if start.is_searched:
         return search_rounds(
             task.images,
@@ -308,7 +310,7 @@ def _begin(task: Task) -> Start:
     sprites = torch.from_numpy(np.array(given, dtype=np.float32)).to(images)
     return Start(
         sprites[torch.arange(trained.n_sprites) % len(sprites)],
-        without_middle(first_backgrounds(images, trained, draws)),
+        first_backgrounds(images, trained, draws),
         None,
         is_searched=searchable and are_turned(images, spec, sprites, draws),
         has_copies=True,

@@ -108,8 +108,9 @@ def first_backgrounds(
 def without_middle(backgrounds: Tensor) -> Tensor:
     """Backgrounds (M, C, H, W) whose middle is what lies around it, blurred.
 
-    A mean image shows, in the middle, a ghost of the things. A background that began
-    with it would learn to draw them, and sprites what lies behind.
+    Where all images show the same thing, their mean has a ghost of it in the middle. A
+    background that began with it would learn to draw it, and the sprite what lies
+    behind.
     """
     height, width = backgrounds.shape[-2:]
     middle = gaussian_mask(height, width, None, like=backgrounds)
@@ -155,7 +156,6 @@ def make_start(
     """Where training starts for images (n, C, H, W), which may be centered or not."""
     init = ConstantSprites() if init == "constant" else init
     backgrounds = first_backgrounds(images, spec, draws)
-    backgrounds = without_middle(backgrounds) if init == "align" else backgrounds
     lesson, is_centered = None, False
     if init == "align" and rigid_name(spec):
         sprites, lesson, is_centered = aligned_start(images, spec, draws, may_center)
