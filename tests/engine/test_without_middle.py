@@ -42,9 +42,7 @@ def test_it_equals_its_slow_twin(make, m, c, height, width):
                     share = near * (1 - is_middle(v, u)) ** 2
                     total = total + share * images[:, :, v, u]
                     count = count + share
-            share = is_middle(y, x).sqrt()
-            expected = share * total / count + (1 - share) * images[:, :, y, x]
-            torch.testing.assert_close(found[:, :, y, x], expected)
+            torch.testing.assert_close(found[:, :, y, x], total / count)
 
 
 @attack
@@ -58,13 +56,11 @@ def test_a_plain_ground_stays_and_values_stay_in_range(make, m, c):
     assert found.amax() <= images.amax()
 
 
-def test_a_thing_in_the_middle_is_gone_and_corners_stay():
-    ground = Draws(0).uniform(1, 3, 24, 24) * 0.1
+def test_a_thing_in_the_middle_is_gone_and_the_ground_stays():
+    ground = torch.linspace(0, 0.5, 24).expand(1, 3, 24, 24)
     image = ground.clone()
     image[:, :, 7:17, 7:17] = 1.0
-    found = without_middle(image)
-    assert found[:, :, 9:15, 9:15].max() < 0.3
-    torch.testing.assert_close(found[..., 0, 0], image[..., 0, 0], atol=0.02, rtol=0)
+    torch.testing.assert_close(without_middle(image), ground, atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize(

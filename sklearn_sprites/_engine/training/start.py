@@ -106,18 +106,16 @@ def first_backgrounds(
 
 
 def without_middle(backgrounds: Tensor) -> Tensor:
-    """Backgrounds (M, C, H, W) whose middle is what lies around it, blurred.
+    """Backgrounds (M, C, H, W), blurred, as what lies around their middle tells.
 
     Where all images show the same thing, their mean has a ghost of it in the middle. A
     background that began with it would learn to draw it, and the sprite what lies
     behind.
     """
     height, width = backgrounds.shape[-2:]
-    middle = gaussian_mask(height, width, None, like=backgrounds)
-    around = (1 - middle).square()
+    around = (1 - gaussian_mask(height, width, None, like=backgrounds)).square()
     down, across = (_blur(side, backgrounds) for side in (height, width))
-    blurred = down @ (backgrounds * around) @ across / (down @ around @ across)
-    return torch.lerp(backgrounds, blurred, middle.sqrt())
+    return down @ (backgrounds * around) @ across / (down @ around @ across)
 
 
 def _blur(side: int, like: Tensor) -> Tensor:
