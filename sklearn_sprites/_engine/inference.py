@@ -57,8 +57,10 @@ class Predictor:
             self.sprites = torch.from_numpy(np.array(fitted.sprites)).to(device)
             weights = fitted.arrays.get(NAME)
             self.pixel_weights = on_device(weights, self.sprites)
-            size = spec.height, spec.width, self.pixel_weights
-            self.slopes = slope_filter(*size, like=self.sprites)
+            self.slopes: Tensor | None = None
+            if spec.is_leveled:
+                size = spec.height, spec.width, self.pixel_weights
+                self.slopes = slope_filter(*size, like=self.sprites)
             if not spec.is_kmeans:
                 self.model = from_fitted(fitted, device, encoder).eval()
                 self.is_centered = bool(self.model.is_centered)
@@ -108,7 +110,7 @@ class Predictor:
 
     def _level(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images as they are to be explained, and the slopes taken off them, if any."""
-        return leveled(images, self.slopes) if self.spec.is_leveled else (images, None)
+        return (images, None) if self.slopes is None else leveled(images, self.slopes)
 
     def _middle(self, images: Tensor) -> tuple[Tensor, Shifted | None]:
         """Images as the model wants to see them, and as they were, if shifted."""
