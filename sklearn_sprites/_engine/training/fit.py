@@ -158,7 +158,7 @@ def _train(task: Task) -> FittedModel:
     start = _begin(task)
     if start.is_searched and spec.is_layered:
         return _search_layers(task, start)
-    if spec.n_sprites == 1 and settings.init in ("align", "array") and warm is None:
+    if _may_show_a_ghost(task):
         start = start._replace(backgrounds=without_middle(start.backgrounds))
     if start.is_searched:
         return search_rounds(
@@ -191,6 +191,12 @@ def _train(task: Task) -> FittedModel:
     return run_stages(
         learner, stages if warm is None else stages[-2:], start.lesson, progress
     )
+
+
+def _may_show_a_ghost(task: Task) -> bool:
+    """Whether first backgrounds are means of several images of one thing."""
+    is_default = task.settings.init in ("align", "array") and task.warm is None
+    return is_default and task.spec.n_sprites == 1 and len(task.images) > 1
 
 
 def _search_layers(task: Task, start: Start) -> FittedModel:
