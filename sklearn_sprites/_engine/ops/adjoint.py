@@ -7,8 +7,8 @@ from torch import Tensor
 def adjoint(drawn: Tensor, source: Tensor, errors: Tensor) -> Tensor:
     """Errors of what was drawn, brought to where it was drawn from.
 
-    The vector-Jacobian product, by a sum: for given vectors torch loads packages that
-    prove shapes of its compiler, which takes a second.
+    The vector-Jacobian product, by a sum: for given vectors torch loads what its
+    compiler proves shapes with, which takes a second.
 
     Convention
     ----------
