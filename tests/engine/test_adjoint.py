@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_sprites._engine.ops.adjoint import adjoint
+from tests.strategies import attack
 
 
+@attack
 @given(seed=st.integers(0, 2**16), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_errors_go_back_through_the_transposed_matrix(seed, rows, columns):
     draws = torch.Generator().manual_seed(seed)
