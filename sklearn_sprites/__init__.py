@@ -7,6 +7,8 @@ costs nothing and does not import torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sklearn_sprites._version import __version__
+
 if TYPE_CHECKING:
     import sklearn_sprites.datasets as datasets
     import sklearn_sprites.exceptions as exceptions
@@ -25,14 +27,13 @@ if TYPE_CHECKING:
         Milestones,
         Swap,
     )
+    from sklearn_sprites._loading import load
     from sklearn_sprites._scenes import Decomposition
     from sklearn_sprites.display import (
         DecompositionDisplay,
         ReconstructionDisplay,
         SpriteDisplay,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Attention",
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "datasets",
     "exceptions",
+    "load",
     "metrics",
     "testing",
 ]
@@ -74,6 +76,7 @@ _HOMES = {
     "SpriteClustering": "sklearn_sprites._clustering",
     "SpriteDisplay": "sklearn_sprites.display",
     "Swap": "sklearn_sprites._engine.settings",
+    "load": "sklearn_sprites._loading",
 }
 
 

@@ -5,6 +5,7 @@ assignment, so that a fit that fails or is interrupted changes nothing.
 """
 
 import copy
+import os
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_sprites._callbacks import CallbackSupportMixin
+from sklearn_sprites._saving import save
 from sklearn_sprites._validation import Images, Scaling, check_images
 from sklearn_sprites._warning import warn
 from sklearn_sprites.exceptions import UnitsWarning
@@ -31,6 +33,36 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Drop the built model: it is a cache, made again where it is needed."""
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_predictor"}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file that :func:`load` reads.
+
+        The file can be opened without danger, which a pickle cannot: it has no code in
+        it, but parameters, fitted attributes and a checksum. It is one of safetensors,
+        in which other programs find the arrays by their names, such as ``sprites_``.
+        Callbacks are left out. A file that was there is replaced at once, or stays as
+        it was if this fails.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, by custom with the ending ``.safetensors``.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to save.
+        TypeError
+            If a parameter is something that cannot be written without code, such as a
+            module of torch.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        load : Reads the file, with an example.
+        """
+        save(self, path)
 
     def _validated_for_fit(self, X: Any) -> tuple[Images, dict[str, Any]]:
         """Validate on a copy, so that a fit that fails leaves no trace."""

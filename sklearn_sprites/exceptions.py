@@ -17,3 +17,7 @@ class UnitsWarning(UserWarning):
 
 class ImageSkippedWarning(UserWarning):
     """A file, or some frames of one, was left out."""
+
+
+class ModelFileError(ValueError):
+    """A file does not hold a model as it was saved."""
