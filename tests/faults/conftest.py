@@ -19,6 +19,13 @@ def fitted(pictures):
     return make_model(**KMEANS).fit(pictures)
 
 
+@pytest.fixture
+def model_file(fitted, tmp_path):
+    """Where the fitted clustering is saved."""
+    fitted.save(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
 @pytest.fixture(scope="module", params=ESTIMATORS.values(), ids=list(ESTIMATORS))
 def make(request):
     return request.param

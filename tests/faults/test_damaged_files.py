@@ -17,17 +17,6 @@ from sklearn_sprites.exceptions import ModelFileError
 from tests.saved import fit
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    return fit("kmeans")[0]
-
-
-@pytest.fixture
-def path(fitted, tmp_path):
-    fitted.save(tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
-
-
 def rewritten(path, change=None, arrays=None):
     """A file whose checksum is right, after a change of its header and its arrays."""
     found = checkpoint.read(path)
@@ -72,10 +61,10 @@ def _saved_by_numpy():
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_f5_no_model_in_it(path, damage):
-    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+def test_f5_no_model_in_it(model_file, damage):
+    model_file.write_bytes(DAMAGES[damage](model_file.read_bytes()))
     with pytest.raises(ModelFileError, match=r"model\.safetensors holds no model"):
-        load(path)
+        load(model_file)
 
 
 CONTRADICTIONS = {
@@ -100,11 +89,11 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
-def test_f5_arrays_that_contradict_the_rest(path, name):
+def test_f5_arrays_that_contradict_the_rest(model_file, name):
     change, reason = CONTRADICTIONS[name]
-    rewritten(path, arrays=change)
+    rewritten(model_file, arrays=change)
     with pytest.raises(ModelFileError, match=reason):
-        load(path)
+        load(model_file)
 
 
 WEIGHT = "_arrays.encoder.0.weight"
@@ -166,11 +155,11 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_f5_a_header_that_makes_no_sense(path, name):
+def test_f5_a_header_that_makes_no_sense(model_file, name):
     change, reason = HEADERS[name]
-    rewritten(path, change)
+    rewritten(model_file, change)
     with pytest.raises(ModelFileError, match=reason):
-        load(path)
+        load(model_file)
 
 
 @settings(max_examples=60, deadline=None)
@@ -189,13 +178,13 @@ def test_f6_a_flipped_bit_is_seen(fitted, tmp_path_factory, data):
         load(path)
 
 
-def test_f6_the_payload_has_a_checksum(path):
-    blob = bytearray(path.read_bytes())
+def test_f6_the_payload_has_a_checksum(model_file):
+    blob = bytearray(model_file.read_bytes())
     blob[-1] ^= 1
-    path.write_bytes(blob)
-    assert safetensors.numpy.load_file(path)  # which sees nothing
+    model_file.write_bytes(blob)
+    assert safetensors.numpy.load_file(model_file)  # which sees nothing
     with pytest.raises(ModelFileError, match="checksum"):
-        load(path)
+        load(model_file)
 
 
 class Attack:
@@ -231,28 +220,28 @@ def test_f7_no_code_in_a_file_is_run(tmp_path, write):
 
 
 @pytest.mark.parametrize("name", ["os.system", "sklearn.svm.SVC", "Swap", ""])
-def test_f8_a_file_can_name_only_our_estimators(path, name):
-    rewritten(path, lambda kept: kept.update(kind=name))
+def test_f8_a_file_can_name_only_our_estimators(model_file, name):
+    rewritten(model_file, lambda kept: kept.update(kind=name))
     with pytest.raises(ModelFileError, match="SpriteClustering or LayeredSprite"):
-        load(path)
+        load(model_file)
 
 
-def test_f8_one_estimator_is_not_taken_for_the_other(path):
-    rewritten(path, lambda kept: kept.update(kind="LayeredSpriteDecomposition"))
+def test_f8_one_estimator_is_not_taken_for_the_other(model_file):
+    rewritten(model_file, lambda kept: kept.update(kind="LayeredSpriteDecomposition"))
     with pytest.raises(ModelFileError, match="unexpected keyword"):
-        load(path)
+        load(model_file)
 
 
-def test_f9_a_newer_format_tells_who_saved_it(path, monkeypatch):
-    found = checkpoint.read(path)
+def test_f9_a_newer_format_tells_who_saved_it(model_file, monkeypatch):
+    found = checkpoint.read(model_file)
     newer = checkpoint.Checkpoint(found.kind, "9.8.7", found.values, found.arrays)
     with monkeypatch.context() as later:
         later.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
-        checkpoint.write(path, newer)
+        checkpoint.write(model_file, newer)
     with pytest.raises(ModelFileError, match=r"sklearn_sprites 9\.8\.7 saved it"):
-        load(path)
+        load(model_file)
 
 
-def test_f9_parameters_that_came_later_have_their_defaults(path):
-    rewritten(path, lambda kept: kept["values"]["params"].pop("padding"))
-    assert load(path).padding == SpriteClustering().padding
+def test_f9_parameters_that_came_later_have_their_defaults(model_file):
+    rewritten(model_file, lambda kept: kept["values"]["params"].pop("padding"))
+    assert load(model_file).padding == SpriteClustering().padding

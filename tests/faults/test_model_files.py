@@ -24,17 +24,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 ROOT = Path(sklearn_sprites.__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    return fit("kmeans")[0]
-
-
-@pytest.fixture
-def path(fitted, tmp_path):
-    fitted.save(tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_f1_what_was_saved_is_loaded(name, tmp_path):
     model, images = fit(name)
@@ -48,11 +37,11 @@ def test_f1_what_was_saved_is_loaded(name, tmp_path):
         np.testing.assert_array_equal(left, right)
 
 
-def test_f1_a_new_process_predicts_the_same_bits(fitted, path, tmp_path):
+def test_f1_a_new_process_predicts_the_same_bits(fitted, model_file, tmp_path):
     np.save(tmp_path / "images.npy", X)
     code = (
         "import sys, numpy as np; from sklearn_sprites import load;"
-        f"model = load({str(path)!r});"
+        f"model = load({str(model_file)!r});"
         f"np.save('found.npy', model.transform(np.load('images.npy')))"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -79,8 +68,8 @@ def test_f1_a_loaded_model_goes_on_learning(tmp_path):
     assert_same_fit(model, again)
 
 
-def test_f1_other_programs_find_the_arrays(fitted, path):
-    arrays = safetensors.numpy.load_file(path)
+def test_f1_other_programs_find_the_arrays(fitted, model_file):
+    arrays = safetensors.numpy.load_file(model_file)
     np.testing.assert_array_equal(arrays["sprites_"], fitted.sprites_)
     np.testing.assert_array_equal(arrays["labels_"], fitted.labels_)
 
@@ -115,9 +104,9 @@ def test_f10_any_name_will_do(fitted, tmp_path):
         assert_same_fit(load(path), fitted)
 
 
-def test_f10_a_file_is_replaced_at_once_or_not_at_all(path, fitted, monkeypatch):
-    before = path.read_bytes()
-    path.chmod(0o640)
+def test_f10_a_file_is_replaced_at_once_or_not_at_all(model_file, fitted, monkeypatch):
+    before = model_file.read_bytes()
+    model_file.chmod(0o640)
 
     def interrupted(*names):
         raise KeyboardInterrupt
@@ -125,28 +114,28 @@ def test_f10_a_file_is_replaced_at_once_or_not_at_all(path, fitted, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            fitted.save(path)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
-    assert path.read_bytes() == before
-    fitted.save(path)
-    assert path.read_bytes() == before
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+            fitted.save(model_file)
+    assert [each.name for each in model_file.parent.iterdir()] == [model_file.name]
+    assert model_file.read_bytes() == before
+    fitted.save(model_file)
+    assert model_file.read_bytes() == before
+    assert stat.S_IMODE(model_file.stat().st_mode) == 0o640
 
 
-def test_f10_a_link_stays_a_link(path, fitted):
-    link = path.with_name("link")
-    link.symlink_to(path)
+def test_f10_a_link_stays_a_link(model_file, fitted):
+    link = model_file.with_name("link")
+    link.symlink_to(model_file)
     fitted.save(link)
     assert link.is_symlink()
     assert_same_fit(load(link), fitted)
 
 
-def test_f10_what_may_not_be_written_is_left_alone(path, fitted, monkeypatch):
-    before = path.read_bytes()
+def test_f10_what_may_not_be_written_is_left_alone(model_file, fitted, monkeypatch):
+    before = model_file.read_bytes()
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match=r"model\.safetensors"):
-        fitted.save(path)
-    assert path.read_bytes() == before
+        fitted.save(model_file)
+    assert model_file.read_bytes() == before
 
 
 def test_only_what_is_fitted_is_saved(tmp_path):
