@@ -2,7 +2,8 @@
 
     python docs/benchmarks/localizers.py --sets tetrominoes multi_dsprites --seeds 3
 
-Images, defaults and scores are those of `scenes.py`; 1,024 others are scored. Search
+Images, defaults and scores are those of `scenes.py`; 1,024 others are scored, of CLEVR
+(`--sets clevr --clevr PATH`), which has 1,200 in all, 160. Search
 and the network that has learned from it show the same sprites: they are one fit, of
 which the network is left out once. Attention, unless `--ways` leaves it out, is trained
 for as long as that fit took, in processor time. One line of JSON per way is appended to
@@ -21,12 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from apart import Budget, run_apart
-from scenes import SCORES, SETS, USUAL, scores
+from scenes import SCORES, SETS, USUAL, load, scores
 
 WAYS = ("search", "distilled", "attention")
 EPOCHS = 10_000  # more than there is time for
 PASSES = 3  # over the images, of whose times the median counts
 N_TEST = 1024  # a pile, whose speed is that of full batches
+N_CLEVR = 160
+KNOWN = (*USUAL, "clevr")
 
 
 def without_network(model):
@@ -52,15 +55,14 @@ def judged(model, test) -> dict[str, float]:
     }
 
 
-def run_one(name: str, seed: int, n_images: int, ways: list[str]) -> list[dict]:
+def run_one(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
     """One fit for search and network, another for attention if asked for."""
-    from sklearn_sprites import LayeredSpriteDecomposition, datasets
+    from sklearn_sprites import LayeredSpriteDecomposition
 
-    make = getattr(datasets, f"make_{name}")
-    scenes = make(n_images + N_TEST, random_state=seed)
-    X, kept = scenes.images[:n_images], ("images", "instances", "classes")
-    test = type(scenes)(**{key: scenes[key][n_images:] for key in kept})
-    about = {"set": name, "seed": seed, "n_images": n_images}
+    n_test = N_CLEVR if name == "clevr" else N_TEST
+    scenes, test = load(name, seed, args.images, n_test, args.clevr)
+    X = scenes.images
+    about = {"set": name, "seed": seed, "n_images": len(X)}
     params = {**SETS[name], "random_state": seed}
     began = time.process_time()
     model = LayeredSpriteDecomposition(**params, localizer="distilled").fit(X)
@@ -69,7 +71,7 @@ def run_one(name: str, seed: int, n_images: int, ways: list[str]) -> list[dict]:
         {**about, "way": "search", **judged(without_network(model), test)},
         {**about, "way": "distilled", "fit_cpu_s": spent, **judged(model, test)},
     ]
-    if "attention" in ways:
+    if "attention" in args.ways:
         model = LayeredSpriteDecomposition(
             **params, localizer="attention", max_rounds=EPOCHS
         )
@@ -88,6 +90,7 @@ def run_all(args: argparse.Namespace) -> None:
             arguments = ["--one", "--sets", name]
             arguments += ["--first-seed", str(seed), "--images", str(args.images)]
             arguments += ["--ways", *args.ways]
+            arguments += ["--clevr", str(args.clevr)] if args.clevr else []
             run_apart(arguments, args.output)
 
 
@@ -99,7 +102,7 @@ def summary(path: Path) -> str:
         "| images/s | of one core |",
         "|---" * 10 + "|",
     ]
-    for name in USUAL:
+    for name in KNOWN:
         for way in WAYS:
             mine = [r for r in rows if r["set"] == name and r["way"] == way]
             mine = list({r["seed"]: r for r in mine}.values())
@@ -122,10 +125,11 @@ def summary(path: Path) -> str:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", choices=USUAL, default=USUAL)
+    parser.add_argument("--sets", nargs="+", choices=KNOWN, default=USUAL)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--clevr", type=Path, help="archive of the set clevr")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--one", action="store_true")
     parser.add_argument(
@@ -136,7 +140,7 @@ def main() -> None:
     if args.summary:
         sys.stdout.write(summary(args.output) + "\n")
     elif args.one:
-        for row in run_one(args.sets[0], args.first_seed, args.images, args.ways):
+        for row in run_one(args.sets[0], args.first_seed, args):
             sys.stdout.write(json.dumps(row) + "\n")
     else:
         run_all(args)

@@ -111,26 +111,34 @@ def read_clevr(path: Path, n: int, seed: int):
         )
 
 
-def run_one(name: str, seed: int, n_images: int, archive: Path | None) -> dict:
-    """Fit once; what came out."""
-    from sklearn_sprites import LayeredSpriteDecomposition, datasets
+def load(name: str, seed: int, n_images: int, n_test: int, archive: Path | None):
+    """A set: scenes to fit, at most `n_images`, and others to score."""
+    from sklearn_sprites import datasets
 
     if name.startswith("clevr"):
         if archive is None:
             raise SystemExit("the set clevr needs --clevr PATH")
-        scenes = read_clevr(archive, n_images + N_TEST[name], seed)
-        n_images = len(scenes.images) - N_TEST[name]
+        scenes = read_clevr(archive, n_images + n_test, seed)
+        n_images = len(scenes.images) - n_test
     else:
         make = getattr(datasets, f"make_{name}")
-        scenes = make(n_images + N_TEST[name], random_state=seed)
-    test = type(scenes)(
-        images=scenes.images[n_images:],
-        instances=scenes.instances[n_images:],
-        classes=scenes.classes[n_images:],
+        scenes = make(n_images + n_test, random_state=seed)
+    kept = ("images", "instances", "classes")
+    return (
+        type(scenes)(**{key: scenes[key][some] for key in kept})
+        for some in (slice(n_images), slice(n_images, None))
     )
+
+
+def run_one(name: str, seed: int, n_images: int, archive: Path | None) -> dict:
+    """Fit once; what came out."""
+    from sklearn_sprites import LayeredSpriteDecomposition
+
+    scenes, test = load(name, seed, n_images, N_TEST[name], archive)
+    n_images = len(scenes.images)
     model = LayeredSpriteDecomposition(**SETS[name], random_state=seed)
     began, busy = time.perf_counter(), time.process_time()
-    model.fit(scenes.images[:n_images])
+    model.fit(scenes.images)
     fitted, spent = time.perf_counter(), time.process_time()
     found = model.decompose(test.images)
     predicted, looked = time.perf_counter(), time.process_time() - spent

@@ -54,10 +54,11 @@ def witnesses_at(
     model, images = learner.model, learner.images
     every, places = torch.cat(called).unique(return_inverse=True)
     model.eval()
-    told = [
-        model.parameters_of(images[rows.to(images.device)], active)
-        for rows in every.split(CHUNK)
-    ]
+    with torch.inference_mode():  # operations start sooner; joined, they are as others
+        told = [
+            model.parameters_of(images[rows.to(images.device)], active)
+            for rows in every.split(CHUNK)
+        ]
     model.train()
     params, behind = (
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
