@@ -43,11 +43,16 @@ def seen_choices(
     pictures and on black may be turned; sprites that are only moved are as large as
     what recurs, and those that are scaled are larger, over a plain ground, where all is
     large, and smaller where most is small. Uneven light on a plain ground is taken off.
-    Over several backgrounds, or where images are no pictures, nothing is judged.
+    Things of one color over pictures are masks in any similarity, as over a level.
+    Over several backgrounds nothing else is judged, and nothing at all where images are
+    no pictures.
     """
     from sklearn_sprites._engine.training.first_look import FirstLook
     from sklearn_sprites._engine.training.own_colors import recur_in_colors
-    from sklearn_sprites._engine.training.plain_light import is_plain_but_for_light
+    from sklearn_sprites._engine.training.plain_light import (
+        are_of_one_color,
+        is_plain_but_for_light,
+    )
     from sklearn_sprites._engine.training.recurring import (
         coarsest_pixels,
         lie_in_several_directions,
@@ -55,20 +60,25 @@ def seen_choices(
 
     seen = _given_size(params, shape, owner)
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
-    if min(spec.height, spec.width) < SMALLEST_SIDE or spec.n_backgrounds > 1:
+    if min(spec.height, spec.width) < SMALLEST_SIDE:
         return seen
     look = FirstLook(batch, spec)
+    is_picture = spec.has_picture and params["color"] == "auto" and is_sought(params)
+    if spec.n_backgrounds > 1:
+        return seen | (_masks(params) if is_picture and are_of_one_color(look) else {})
     if params["color"] == "auto" and not against_own_colors(params):
         seen |= {"color": "own"} if recur_in_colors(look) else {}
     is_open = isinstance(params["transformations"], str)
     if may_be_evened(params, spec) and "color" not in seen:
         is_flat = params["color"] == "flat"
         seen |= _evened(params) if is_plain_but_for_light(look, is_flat) else {}
+    is_masks = is_picture and "color" not in seen and are_of_one_color(look)
     if is_open and "color" not in seen and not spec.has_own_colors:
         on_black = spec.n_backgrounds == 0 and is_sought(params)
         if spec.has_picture or on_black:
             is_turned = lie_in_several_directions(look, in_all=on_black)
             seen |= {"transformations": POSES} if is_turned else {}
+    seen |= _masks(params) if is_masks else {}
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):
         has_parts = spec.sought().has_picture and not spec.has_own_colors
@@ -100,10 +110,13 @@ def is_sought(params: dict[str, Any]) -> bool:
 
 def _evened(params: dict[str, Any]) -> dict[str, Any]:
     """What is "auto" before a level in uneven light: as before a level."""
+    return {**_masks(params), "evens": True}
+
+
+def _masks(params: dict[str, Any]) -> dict[str, Any]:
+    """What is "auto" for things of one color: masks in any similarity."""
     is_open = isinstance(params["transformations"], str)
-    return {"color": "flat", "evens": True} | (
-        {"transformations": POSES} if is_open else {}
-    )
+    return {"color": "flat"} | ({"transformations": POSES} if is_open else {})
 
 
 def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:

@@ -101,6 +101,23 @@ def test_layers_over_pictures_are_turned_where_things_lie_in_several_directions(
 ALL_ANGLES = np.linspace(0, 2 * np.pi, 360)
 
 
+@pytest.mark.parametrize("n_backgrounds", [1, 2])
+@pytest.mark.parametrize("shades", [0.0, 0.4])
+def test_things_of_one_color_over_pictures_are_masks(shades, n_backgrounds):
+    images = moved(channels=3)
+    draws = np.random.default_rng(1)
+    grounds = np.kron(draws.uniform(0.1, 0.6, (2, 4, 4, 3)), np.ones((1, 8, 8, 1)))
+    ground = grounds[np.arange(len(images)) % n_backgrounds]
+    shown = 0.9 - shades * (np.arange(SIDE) % 4 < 2)[:, None]
+    images = np.where(images == 0.5, ground, shown)
+    found = fitted(images, n_backgrounds=n_backgrounds).resolved_params_
+    assert found["background"] == "gain"
+    assert found["color"] == ("gain" if shades else "flat")
+    assert ("rotation" in found["transformations"]) == (not shades)
+    kept = fitted(images, n_backgrounds=n_backgrounds, transformations=("position",))
+    assert kept.resolved_params_["transformations"] == ("translation", "scale")
+
+
 @pytest.mark.parametrize(
     ("angles", "is_turned"),
     [(ALL_ANGLES, True), (ALL_ANGLES[::90], False), ([0.0], False)],

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from sklearn_sprites import SpriteClustering
+from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training.slopes import have_slopes
 from sklearn_sprites.metrics import clustering_accuracy
 from tests.marks import quiet
 from tests.pictures import QUICK, assert_same_fit, make_model, make_pictures
@@ -45,6 +47,16 @@ def test_auto_takes_slopes_off_where_light_falls_from_any_side(pictures):
     assert clustering_accuracy(kinds, model.labels_) == 1
     plain = make_model(max_epochs=1).fit(X)
     assert "slope" not in plain.resolved_params_["transformations"]
+
+
+@pytest.mark.parametrize(("strength", "is_seen"), [(0.0, False), (0.7, True)])
+def test_auto_sees_light_that_falls_on_images_from_a_side(strength, is_seen):
+    X, _ = make_pictures(n=120, height=14, width=14)
+    sides = np.random.default_rng(0).uniform(-strength, strength, (120, 1, 1))
+    x = (2 * np.arange(14) + 1) / 14 - 1
+    batch = ((0.3 + 0.5 * X) * (1 + sides * x))[:, None].astype(np.float32)
+    spec = ModelSpec(3, 0, 1, 14, 14, ("color", "affine"))
+    assert have_slopes(batch, spec) == is_seen
 
 
 def test_light_from_another_side_changes_nothing_but_what_is_drawn(pictures, leveled):

@@ -32,9 +32,21 @@ def glance(images: NDArray, spec: ModelSpec) -> tuple[Tensor, ModelSpec]:
 def errors_left(images: Tensor, spec: ModelSpec, family: Family) -> Tensor:
     """Squared errors of images under a few more sprites than are wanted, (n,)."""
     draws = torch.Generator().manual_seed(0)
+    first = first_sprites(images, spec, draws)
+    return errors_from(images, first, family, draws)
+
+
+def first_sprites(images: Tensor, spec: ModelSpec, draws: torch.Generator) -> Tensor:
+    """Images that are unlike each other, a few more than sprites are wanted."""
     k = min(spec.n_sprites + -(-spec.n_sprites // 2), MOST_SPRITES, len(images))
-    first = simple_sprites(images, replace(spec, n_sprites=k), "k-means++", draws)
-    _, sprites = run_rounds(images, first, family, draws, ROUNDS)
+    return simple_sprites(images, replace(spec, n_sprites=k), "k-means++", draws)
+
+
+def errors_from(
+    images: Tensor, sprites: Tensor, family: Family, draws: torch.Generator
+) -> Tensor:
+    """Squared errors of images under sprites after some rounds from these, (n,)."""
+    _, sprites = run_rounds(images, sprites, family, draws, ROUNDS)
     found = alignment.poses(images.flatten(2), sprites, family, alignment.HYPOTHESES)
     return found.errors.amin(1)
 

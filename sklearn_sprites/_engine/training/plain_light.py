@@ -1,4 +1,4 @@
-"""Whether things of one color each lie before a level in slightly uneven light."""
+"""Whether things are of one color each, and lie before a level in uneven light."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +11,7 @@ from sklearn_sprites._engine.training.first_look import FirstLook
 FEWEST = 20  # objects that stand alone
 MOST_OF_THEM = 0.75  # quantile of objects
 SHADING = 0.08  # share of such an object's squares inside of it that one color leaves
+PLAIN = 0.015  # the same of half of them where shades would be seen
 UNEVEN = 0.15  # spread of a level in uneven light, in contrasts of objects
 
 
@@ -32,6 +33,20 @@ def is_plain_but_for_light(look: FirstLook, any_color: bool) -> bool:
             return False
         inner = beside_one_color(windows, inside_of(mask), 0.0)
         return any_color or float(inner.quantile(MOST_OF_THEM)) < SHADING
+
+
+def are_of_one_color(look: FirstLook) -> bool:
+    """Whether things that stand alone have no lights and shades inside of them.
+
+    Sprites of things in one color are masks: a gray picture would draw what lies in
+    their holes, and a mask that covers more costs it nothing.
+    """
+    windows = look.windows
+    if len(windows) < FEWEST:
+        return False
+    with isolated(grad=False):
+        inner = beside_one_color(windows, inside_of(windows.mask[:, None]), 0.0)
+        return float(inner.median()) < PLAIN
 
 
 def inside_of(mask: Tensor) -> Tensor:
