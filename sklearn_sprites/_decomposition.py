@@ -125,10 +125,11 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         shear, ``"projective"`` for all of it with a tilt. ``"thin_plate_spline"`` also
         bends the sprite itself, with :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
-        similarity over a plain ground, also in slightly uneven light, and on black if
-        long objects that are alike lie in all directions; translation and scale over
-        pictures, and rotation as well if such objects lie in several directions. Images
-        with a side below 4 pixels have only translations and no background.
+        similarity over a plain ground, also in slightly uneven light, where objects
+        over pictures are of one color each, and on black if long objects that are alike
+        lie in all directions; else translation and scale over pictures, and rotation as
+        well if such objects lie in several directions. Images with a side below 4
+        pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
         names, with :class:`Regression` or :class:`Attention` only. Beyond its border,
@@ -141,8 +142,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         colors that they have, and are shifted by whole pixels, by search only.
         ``"auto"``: own colors if objects that stand alone have parts, and `n_sprites`
         pictures, as they are, explain most of them, and would not do so much better if
-        they were turned; else flat colors over a plain ground, also in slightly uneven
-        light if objects are of one color each, and gains on black and over pictures.
+        they were turned; else flat colors over a plain ground, and over pictures and in
+        slightly uneven light if objects that stand alone are of one color each; else
+        gains.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

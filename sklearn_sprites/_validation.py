@@ -44,7 +44,10 @@ MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
 SMALLEST_RANGE = 0.5  # share of a usual range; values that span less are scaled
 USUAL_SHARE, FEW_DECIDE = 0.75, 0.05  # of images; of the range that they all span
 LONG_STRIP = 64  # features from which on a row of them was hardly meant
-FAR, NEAR = 16.0, 1 / 64  # largest values of new images, in those of `fit`: other units
+# Largest values of new images, in those of `fit`, that are of other units: of several
+# images, which are hardly all that faint, or of a few.
+FAR, NEAR, NEAR_ALONE = 3.0, 1 / 8, 1 / 64
+SEVERAL = 8
 ROUNDING = 1e-6  # share of the largest value below which one is told as zero
 LARGEST_GIVEN = 1e300  # in the user's units; the sum of an image's still is finite
 LARGEST_VALUE = 1e15  # in model units; its square, summed, still fits into float32
@@ -126,7 +129,8 @@ class Scaling:
         """Why new images in model units look like images in other units, if so."""
         least, most = float(batch.min()), float(batch.max())
         largest = max(most, -least)
-        if largest == 0 or NEAR <= largest <= FAR:
+        nearest = NEAR if len(batch) >= SEVERAL else NEAR_ALONE
+        if largest == 0 or nearest <= largest <= FAR:
             return None
         ends = self.to_user(np.array([least, most]))
         low, high = np.where(abs(ends) > ROUNDING * abs(ends).max(), ends, 0)

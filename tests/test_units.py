@@ -93,7 +93,7 @@ def test_scenes_of_faint_values_are_decomposed_like_others(factor):
 
 
 @few_epochs
-@pytest.mark.parametrize("factor", [255, 1 / 255, 1 / 65535])
+@pytest.mark.parametrize("factor", [255, 4, 1 / 16, 1 / 255, 1 / 65535])
 def test_new_images_in_other_units_are_told(factor):
     X = np.random.default_rng(0).uniform(size=(20, 8, 8))
     model = SpriteClustering(2, transformations=(), random_state=0).fit(X)
@@ -103,6 +103,7 @@ def test_new_images_in_other_units_are_told(factor):
     with pytest.warns(UnitsWarning, match=told):
         model.predict(foreign)
     model.predict(X[:1])
+    model.predict(X[:1] / 16)  # one faint image is no other unit
     model.predict(np.zeros_like(X))  # black in any units
 
 

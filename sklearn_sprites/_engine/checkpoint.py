@@ -1,7 +1,8 @@
 """Arrays and plain values in one file, from which nothing is ever executed.
 
-The file is one of safetensors: any reader of these finds the arrays by name. All else
-is JSON in its header, and a SHA-256 of both tells whether a bit has changed.
+The file is one of safetensors: any reader of these finds the arrays by name. Its header
+has one entry of ours: a SHA-256, which tells whether a bit has changed, and all else as
+JSON. What is saved twice gives the same bytes.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn_sprites.exceptions import ModelFileError
 
 FORMAT = 1  # of the files; older ones must stay readable
-ENTRY, DIGEST = "sklearn_sprites", "sha256"  # names in the header of safetensors
+ENTRY = "sklearn_sprites"  # in the header of safetensors
 NAMES = 8  # bytes before the header of safetensors, which tell its length
 
 
@@ -46,8 +47,8 @@ def write(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
         "values": checkpoint.values,
     }
     text = json.dumps(header, allow_nan=False)
-    metadata = {ENTRY: text, DIGEST: _digest(text, arrays)}
-    _replace(Path(path), safetensors.numpy.save(arrays, metadata))
+    entry = f"{_digest(text, arrays)} {text}"
+    _replace(Path(path), safetensors.numpy.save(arrays, {ENTRY: entry}))
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
@@ -57,7 +58,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
         arrays = safetensors.numpy.load(data)
         size = int.from_bytes(data[:NAMES], "little")
         metadata = json.loads(data[NAMES : NAMES + size]).get("__metadata__", {})
-        text, digest = metadata[ENTRY], metadata[DIGEST]
+        digest, _, text = metadata[ENTRY].partition(" ")
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise unreadable(path, f"no safetensors can be read ({error})") from error
     except KeyError as error:
@@ -109,6 +110,10 @@ def _digest(text: str, arrays: Mapping[str, NDArray]) -> str:
 def _replace(path: Path, data: bytes) -> None:
     """Put a file into its place at once, so that nobody ever finds a part of it."""
     path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {path.parent}; make it first, or give another path."
+        )
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give the path of a file.")
     if path.exists() and not os.access(path, os.W_OK):

@@ -39,19 +39,16 @@ DAMAGES = {
     "text": lambda data: b"<!DOCTYPE html><html></html>",
     "an archive of numpy": lambda data: _saved_by_numpy(),
     "other safetensors": lambda data: safetensors.numpy.save({"a": np.ones(3)}),
-    "no checksum": lambda data: safetensors.numpy.save(
-        {"a": np.ones(3)}, {checkpoint.ENTRY: "{}"}
-    ),
-    "a header of another kind": lambda data: safetensors.numpy.save(
-        {}, {checkpoint.ENTRY: "[1]", checkpoint.DIGEST: ""}
-    ),
-    "a header that is not JSON": lambda data: safetensors.numpy.save(
-        {}, {checkpoint.ENTRY: "{", checkpoint.DIGEST: ""}
-    ),
-    "a header without end": lambda data: safetensors.numpy.save(
-        {}, {checkpoint.ENTRY: "[" * 100_000, checkpoint.DIGEST: ""}
-    ),
+    "no JSON": lambda data: _with_entry("0123 {"),
+    "no header": lambda data: _with_entry("0123 [1]"),
+    "no end": lambda data: _with_entry("0123 " + "[" * 100_000),
+    "nothing": lambda data: _with_entry(""),
+    "another checksum": lambda data: _with_entry('0123 {"version": "1", "format": 1}'),
 }
+
+
+def _with_entry(text):
+    return safetensors.numpy.save({}, {checkpoint.ENTRY: text})
 
 
 def _saved_by_numpy():

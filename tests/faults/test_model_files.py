@@ -90,7 +90,7 @@ def test_f3_the_device_is_asked_for_when_it_is_used(fitted, tmp_path):
 def test_f10_files_that_are_not_there(fitted, tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nothing; make it first"):
         fitted.save(tmp_path / "nothing" / "model")
     for use in (load, fitted.save):
         with pytest.raises(IsADirectoryError):
@@ -120,6 +120,13 @@ def test_f10_a_file_is_replaced_at_once_or_not_at_all(model_file, fitted, monkey
     fitted.save(model_file)
     assert model_file.read_bytes() == before
     assert stat.S_IMODE(model_file.stat().st_mode) == 0o640
+
+
+def test_f10_the_same_model_gives_the_same_bytes(model_file, fitted):
+    before = model_file.read_bytes()
+    for _ in range(20):
+        fitted.save(model_file)
+        assert model_file.read_bytes() == before
 
 
 def test_f10_a_link_stays_a_link(model_file, fitted):
