@@ -117,7 +117,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         more than the largest object that stands alone and recurs; else, or if images do
         not tell, half the shorter side of the images over a background, or more over a
         plain ground where all objects are larger, less where they are scaled and most
-        are much smaller, and 0.7 of it on black.
+        are much smaller; and on black 0.7 of it, or as where they are only moved if
+        that is little more than half as much.
     transformations : "auto" or tuple of str, default="auto"
         How a layer may place its sprite: ``"translation"``, always, and any of
         ``"scale"`` and ``"rotation"``; ``"position"`` stands for the first two,

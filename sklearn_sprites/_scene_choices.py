@@ -141,18 +141,19 @@ def _given_size(params: dict[str, Any], shape: Shape, owner: str) -> dict[str, A
 def _seen_side(spec: SceneSpec, look: "FirstLook") -> int | None:
     """The side of sprites that images ask for."""
     from sklearn_sprites._engine.training.recurring import (
+        TOO_SMALL,
         larger_side,
         smaller_side,
         sprite_side,
     )
 
-    if spec.is_additive:
-        return None
-    if spec.transformations == POSES[:1]:
-        return sprite_side(look)
-    if not spec.has_scale:
-        return None
     side = min(spec.sprite_height, spec.sprite_width)
+    if spec.transformations == POSES[:1]:
+        seen = sprite_side(look)
+        is_far_off = seen is not None and seen < TOO_SMALL * side
+        return seen if is_far_off or not spec.is_additive else None
+    if spec.is_additive or not spec.has_scale:
+        return None
     larger = None if spec.sought().has_picture else larger_side(look, side)
     return larger or smaller_side(look, side)
 

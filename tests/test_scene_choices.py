@@ -86,8 +86,13 @@ def test_other_sprites_have_half_the_side_of_images_or_the_size_given(params):
 
 
 def test_on_black_sprites_have_most_of_the_side_of_images():
-    model = fitted(moved() - 0.5, n_backgrounds=0)
+    model = fitted(moved(size=10) - 0.5, n_backgrounds=0)
     assert model.resolved_params_["sprite_size"] == (22, 22)
+
+
+def test_on_black_sprites_are_smaller_where_all_that_recurs_is_small():
+    images = moved(size=6, channels=3) - 0.5
+    assert fitted(images, n_backgrounds=0).sprites_.shape[1:3] == (10, 10)
 
 
 @pytest.mark.parametrize("angles", [True, False])
