@@ -127,10 +127,10 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         bends the sprite itself, with :class:`Regression` or :class:`Attention` only.
         ``"auto"``: translation on black and where sprites have their own colors,
         similarity over a plain ground, also in slightly uneven light, where objects
-        over pictures are of one color each, and on black if long objects that are alike
-        lie in all directions; else translation and scale over pictures, and rotation as
-        well if such objects lie in several directions. Images with a side below 4
-        pixels have only translations and no background.
+        over pictures are of one color each and not all upright, and on black if long
+        objects that are alike lie in all directions; else translation and scale over
+        pictures, and rotation as well if such objects lie in several directions. Images
+        with a side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
         names, with :class:`Regression` or :class:`Attention` only. Beyond its border,

@@ -43,7 +43,7 @@ def seen_choices(
     pictures and on black may be turned; sprites that are only moved are as large as
     what recurs, and those that are scaled are larger, over a plain ground, where all is
     large, and smaller where most is small. Uneven light on a plain ground is taken off.
-    Things of one color over pictures are masks in any similarity, as over a level.
+    Things of one color over pictures are masks, turned unless these are all upright.
     Over several backgrounds nothing else is judged, and nothing at all where images are
     no pictures.
     """
@@ -65,7 +65,8 @@ def seen_choices(
     look = FirstLook(batch, spec)
     is_picture = spec.has_picture and params["color"] == "auto" and is_sought(params)
     if spec.n_backgrounds > 1:
-        return seen | (_masks(params) if is_picture and are_of_one_color(look) else {})
+        is_masks = is_picture and are_of_one_color(look)
+        return seen | (_seen_masks(params, look) if is_masks else {})
     if params["color"] == "auto" and not against_own_colors(params):
         seen |= {"color": "own"} if recur_in_colors(look) else {}
     is_open = isinstance(params["transformations"], str)
@@ -78,7 +79,7 @@ def seen_choices(
         if spec.has_picture or on_black:
             is_turned = lie_in_several_directions(look, in_all=on_black)
             seen |= {"transformations": POSES} if is_turned else {}
-    seen |= _masks(params) if is_masks else {}
+    seen |= _seen_masks(params, look) if is_masks else {}
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):
         has_parts = spec.sought().has_picture and not spec.has_own_colors
@@ -117,6 +118,14 @@ def _masks(params: dict[str, Any]) -> dict[str, Any]:
     """What is "auto" for things of one color: masks in any similarity."""
     is_open = isinstance(params["transformations"], str)
     return {"color": "flat"} | ({"transformations": POSES} if is_open else {})
+
+
+def _seen_masks(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
+    """The same, but upright where masks show that things are."""
+    from sklearn_sprites._engine.training.mask_turns import may_be_turned
+
+    is_open = isinstance(params["transformations"], str)
+    return _masks(params) if is_open and may_be_turned(look) else {"color": "flat"}
 
 
 def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:

@@ -182,8 +182,8 @@ def shown(display):
 
 def small_bytes(model, n=12):
     """Images of few levels, which any type of number holds exactly."""
-    draws = np.random.default_rng(0)
-    levels = draws.integers(0, 16, (n, *model.image_shape_)).astype(np.uint8)
+    draws, most = np.random.default_rng(0), 16 if model.sprites_.max() > 2 else 3
+    levels = draws.integers(0, most, (n, *model.image_shape_)).astype(np.uint8)
     return levels[..., 0] if levels.shape[-1] == 1 else levels
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import rotate
 
 from sklearn_sprites import LayeredSpriteDecomposition
 from tests.marks import quiet
@@ -118,9 +119,26 @@ def test_things_of_one_color_over_pictures_are_masks(shades, n_backgrounds):
     found = fitted(images, n_backgrounds=n_backgrounds).resolved_params_
     assert found["background"] == "gain"
     assert found["color"] == ("gain" if shades else "flat")
-    assert ("rotation" in found["transformations"]) == (not shades)
-    kept = fitted(images, n_backgrounds=n_backgrounds, transformations=("position",))
-    assert kept.resolved_params_["transformations"] == ("translation", "scale")
+    assert found["transformations"] == ("translation", "scale")
+
+
+@pytest.mark.parametrize("is_turned", [True, False])
+def test_masks_over_pictures_are_turned_unless_all_are_upright(is_turned):
+    draws, side = np.random.default_rng(0), 15
+    shapes = np.zeros((2, side, side), bool)
+    shapes[0, 3:12, 6:9] = shapes[0, 3:6, 3:12] = True  # a T
+    shapes[1, 4:11, 4:11] = shapes[1, 4:7, 11:13] = True  # a square with an ear
+    ground = np.kron(draws.uniform(0.1, 0.6, (4, 4)), np.ones((10, 10)))
+    images = np.repeat(ground[None], 60, 0)
+    for image in images:
+        for y in (2, 22):
+            angle = draws.uniform(0, 360) * is_turned
+            shape = rotate(shapes[draws.integers(2)] * 1.0, angle, reshape=False) > 0.5
+            x = draws.integers(2, 24)
+            image[y : y + side, x : x + side][shape] = draws.uniform(0.8, 1)
+    found = fitted(images).resolved_params_
+    assert (found["background"], found["color"]) == ("gain", "flat")
+    assert ("rotation" in found["transformations"]) == is_turned
 
 
 @pytest.mark.parametrize(

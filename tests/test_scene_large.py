@@ -101,11 +101,14 @@ def test_a_level_in_uneven_light_is_a_level_to_what_seeks_layers(slope):
     assert np.abs(light).max() > slope / 8  # light stays in the record
 
 
-@pytest.mark.parametrize("params", [{"shaded": True}, {"slope": 1.2}])
-def test_things_with_light_and_dark_sides_and_deep_shadows_keep_their_picture(params):
+@pytest.mark.parametrize(
+    ("params", "color"), [({"shaded": True}, "gain"), ({"slope": 1.2}, "flat")]
+)
+def test_light_and_dark_sides_and_deep_shadows_keep_the_picture(params, color):
     X, *_ = make_large_scenes(shape=(48, 64), size=18, **{"slope": 0.3, **params})
     model = fitted(X, max_rounds=1)
-    assert model.resolved_params_["color"] == "gain"
+    assert model.resolved_params_["color"] == color
+    assert not model._spec["evens"]
 
 
 def test_names_that_are_given_stay():

@@ -74,7 +74,7 @@ def are_turned(windows: Windows, k: int, noise: float) -> bool:
     """Whether objects, also only some kinds of them, are alike in other turns."""
     points, noisy = differences(few_and_small(windows), noise)
     draws = generator(np.random.SeedSequence(0), "cpu")
-    upright = (_nearest(points.flatten(1), k) - noisy).clamp_min(0).mean()
+    upright = (left_upright(points.flatten(1), k) - noisy).clamp_min(0).mean()
     turned = (left_in_turns(points, k, draws) - noisy).clamp_min(0).mean()
     return bool(turned < TURNED * upright and upright > ALIKE)
 
@@ -104,16 +104,16 @@ def shares_left(windows: Windows, k: int, noise: float) -> Left:
     bright = points.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
     more, usual = k + math.ceil(SPARES * k), points.shape[1] ** -0.5
     return Left(
-        (_nearest(points.flatten(1), k) - noisy).clamp_min(0),
-        (_nearest(points.flatten(1), more) - noisy).clamp_min(0),
-        (_nearest((points / bright * usual).flatten(1), more) - noisy).clamp_min(0),
+        (left_upright(points.flatten(1), k) - noisy).clamp_min(0),
+        (left_upright(points.flatten(1), more) - noisy).clamp_min(0),
+        (left_upright((points / bright * usual).flatten(1), more) - noisy).clamp_min(0),
         beside_one_color(windows, mask, noise),
         beside_one_color(windows, inside_of(mask), noise),
     )
 
 
-def _nearest(points: Tensor, k: int) -> Tensor:
-    """Squared distance of points (n, d) to the nearest of K means, (n,)."""
+def left_upright(points: Tensor, k: int) -> Tensor:
+    """Squares (n,) of points (n, d) that the nearest of K means leaves."""
     best, least = points[:, 0], math.inf
     draws = generator(np.random.SeedSequence(0), "cpu")
     for _ in range(RESTARTS):
