@@ -43,7 +43,8 @@ Shape = tuple[int, int, int]  # (H, W, C)
 MOST_COLORS = 4  # more channels than this in front of H, W, C never are colors
 SMALLEST_RANGE = 0.5  # share of a usual range; values that span less are scaled
 USUAL_SHARE, FEW_DECIDE = 0.75, 0.05  # of images; of the range that they all span
-LONG_STRIP = 64  # features from which on a row of them was hardly meant
+LONG_STRIP = 64  # features from which on a row of them was hardly meant,
+SIDE = 16  # and as many rows as features, each of which may be a row of one image
 # Largest values of new images, in those of `fit`, that are of other units: of several
 # images, which are hardly all that faint, or of a few.
 FAR, NEAR, NEAR_ALONE = 3.0, 1 / 8, 1 / 64
@@ -183,17 +184,27 @@ def check_images(
     check_kind(flat, owner)
     shape = shape or wanted or shape_of_width(flat.shape[1])
     _check_width(wanted, flat.shape[1])
-    if wanted is None and len(given) == 2 and shape[0] == 1 and shape[1] >= LONG_STRIP:
-        warn(
-            f"X is flat, and {shape[1]} features are no square image: they are taken "
-            "for strips of one row, which are never warped; give image_shape=(H, W) "
-            f"or (H, W, C), or image_shape={shape[:2]} for strips.",
-            UserWarning,
-        )
+    if wanted is None and len(given) == 2 and shape[0] == 1:
+        _warn_of_strips(given)
     if wanted is not None and shape != wanted:
         told = f"{owner} was fitted on images" if fitted else "image_shape asks for one"
         raise ValueError(_other_shape(shape, told, wanted))
     return Images(flat, shape)
+
+
+def _warn_of_strips(given: tuple[int, ...]) -> None:
+    """Say what rows are taken for, if they were hardly meant as strips."""
+    rows, width = given
+    is_one = rows == width >= SIDE
+    if not is_one and width < LONG_STRIP:
+        return
+    whole = f" If X is one image of {rows} x {width}, pass many." if is_one else ""
+    warn(
+        f"X is flat, and {width} features are no square image: they are taken for "
+        "strips of one row, which are never warped; give image_shape=(H, W) or "
+        f"(H, W, C), or image_shape={(1, width)} for strips.{whole}",
+        UserWarning,
+    )
 
 
 def shape_of_width(width: int) -> Shape:

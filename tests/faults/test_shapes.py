@@ -72,6 +72,18 @@ def test_s3_long_strips_that_were_hardly_meant_are_warned_of(make):
     assert [model.image_shape_ for model in fits] == [(4, 20, 1), (1, 80, 1)]
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_s14_one_image_that_is_taken_for_rows_is_warned_of(make):
+    X = np.random.default_rng(0).uniform(size=(20, 20))
+    with pytest.warns(UserWarning, match="If X is one image of 20 x 20, pass many"):
+        assert make(2).fit(X).image_shape_ == (1, 20, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        make(2).fit(X[:19])
+        make(2).fit(X[:15, :15])
+
+
 def test_s3_strips_are_not_warped():
     X = np.random.default_rng(0).uniform(size=(9, 30))
     model = make_model(2).fit(X)
