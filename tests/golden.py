@@ -15,7 +15,7 @@ from tests.saved import SCENES, X
 from tests.scenes import SETTLED, make_decomposition
 
 RELEASE = sklearn_sprites.__version__
-FOLDER = Path(__file__).with_name("golden")
+FOLDER = Path(__file__).with_name("golden_files")
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
 NETWORK = {**QUICK, "max_epochs": 3, "transformations": ("color", "affine")}
 MODELS = {
