@@ -52,6 +52,8 @@ class AbstractSpriteEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         ------
         NotFittedError
             If there is nothing to save.
+        InvalidParameterError
+            If a parameter has become something that no fit accepts.
         TypeError
             If a parameter is something that cannot be written without code, such as a
             module of torch.

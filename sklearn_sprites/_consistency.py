@@ -18,8 +18,9 @@ WEIGHTS = ("float32", "bool", "int64")
 
 def refuse_contradictions(estimator: Any) -> None:
     """Raise an error if the model cannot be used, or is not what it seems to be."""
+    params = estimator.get_params(deep=False)  # which were looked at before
     for name, value in vars(estimator).items():
-        if name != MAY_BE_INFINITE:
+        if name not in params and name != MAY_BE_INFINITE:
             _refuse_not_finite(name, value)
     for name, weight in estimator._arrays.items():
         if not isinstance(weight, np.ndarray) or weight.dtype.name not in WEIGHTS:

@@ -23,7 +23,10 @@ SHARED = (
 REQUIRED = {
     "SpriteClustering": ("cluster_centers_", "labels_", "transformation_params_"),
     "LayeredSpriteDecomposition": (
-        *("_order", "_search", "decomposition_", "layer_counts_"),
+        "_order",
+        "_search",
+        "decomposition_",
+        "layer_counts_",
     ),
 }
 

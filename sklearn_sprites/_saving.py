@@ -22,6 +22,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
             f"{kind.__name__} is not an estimator of this package, so that its code "
             "could not be found again; pickle it instead."
         )
+    estimator._validate_params()  # what is written is also read again
     writer, params = Writer(), estimator.get_params(deep=False)
     state = {
         name: value

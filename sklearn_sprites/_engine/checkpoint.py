@@ -48,12 +48,12 @@ def write(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     }
     text = json.dumps(header, allow_nan=False)
     entry = f"{_digest(text, arrays)} {text}"
-    _replace(Path(path), safetensors.numpy.save(arrays, {ENTRY: entry}))
+    _replace(_as_path(path), safetensors.numpy.save(arrays, {ENTRY: entry}))
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
     """What :func:`write` wrote, or ModelFileError, which says what is wrong."""
-    data = Path(path).read_bytes()
+    data = _as_path(path).read_bytes()
     try:
         arrays = safetensors.numpy.load(data)
         size = int.from_bytes(data[:NAMES], "little")
@@ -72,7 +72,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
         raise unreadable(
             path,
             f"sklearn_sprites {version} saved it, in a format of files ({number}) "
-            f"that is newer than this version's ({FORMAT}); install that version",
+            f"that is newer than this version's ({FORMAT})",
+            "install that version",
         )
     if _digest(text, arrays) != digest:
         raise unreadable(
@@ -84,11 +85,25 @@ def read(path: str | os.PathLike) -> Checkpoint:
     return Checkpoint(kind, version, values, arrays)
 
 
-def unreadable(path: str | os.PathLike, reason: str) -> ModelFileError:
+def unreadable(
+    path: str | os.PathLike,
+    reason: str,
+    remedy: str = "save the model again, or get the file anew",
+) -> ModelFileError:
     """The error to raise for a file."""
     return ModelFileError(
-        f"{os.fspath(path)} holds no model that can be read: {reason}."
+        f"{os.fspath(path)} holds no model that can be read: {reason}; {remedy}."
     )
+
+
+def _as_path(path: str | os.PathLike) -> Path:
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise TypeError(
+            "path must be the name of a file, as text or path-like, got "
+            f"{type(path).__name__}."
+        ) from error
 
 
 def _in_order(array: NDArray) -> NDArray:

@@ -1,5 +1,6 @@
 """Saving and loading without pickle, rows F1, F3, F10 and F12 of the list of faults."""
 
+import io
 import json
 import os
 import pickle
@@ -98,6 +99,14 @@ def test_f10_files_that_are_not_there(fitted, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", [io.BytesIO(), b"model", 3, None])
+def test_f10_what_is_no_path_is_refused_by_name(fitted, path):
+    told = f"path must be the name of a file, .* got {type(path).__name__}"
+    for use in (load, fitted.save):
+        with pytest.raises(TypeError, match=told):
+            use(path)
+
+
 def test_f10_any_name_will_do(fitted, tmp_path):
     for path in (tmp_path / "модель 模型.safetensors", str(tmp_path / "no_ending")):
         fitted.save(path)
@@ -148,6 +157,13 @@ def test_f10_what_may_not_be_written_is_left_alone(model_file, fitted, monkeypat
 def test_only_what_is_fitted_is_saved(tmp_path):
     with pytest.raises(NotFittedError):
         make_model().save(tmp_path / "model")
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path):
+    model = make_model(**KMEANS).fit(X).set_params(n_clusters=-1)
+    with pytest.raises(ValueError, match="'n_clusters' parameter"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_holds_code_is_refused_by_name(tmp_path):
