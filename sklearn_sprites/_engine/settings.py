@@ -41,7 +41,8 @@ class Swap:
         Share of the epochs after which the number wanted is left.
     n_images : int, default=2000
         Images on which splits are tested, and that decide which sprites go for good;
-        over a background, where an image takes longer, at most 1,000 decide that.
+        at most three quarters of the images where these are more than 1,000, and over a
+        background, where an image takes longer, 1,000 decide what goes.
 
     Raises
     ------

@@ -267,6 +267,17 @@ def test_candidates_are_gathered_by_their_own_index(spec):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@every_spec
+def test_parameters_for_owners_are_theirs(spec):
+    model, images = random_model(spec, 4), images_for(spec, 7)
+    active, owners = every_name(spec), torch.arange(7) % spec.n_sprites
+    told, behind = model.parameters_of(images, active)
+    seen = model.impression_of(images, active)
+    found, found_behind = model.parameters_for(seen, owners)
+    torch.testing.assert_close(found, lend(told, owners), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found_behind, behind, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     "spec", [*SPECS.values(), BENT], ids=[*SPECS.keys(), "morphological"]
 )

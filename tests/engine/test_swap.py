@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_sprites._engine.models.build import build_model
+from sklearn_sprites._engine.models.candidates import lend
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.spec import ModelSpec
 from sklearn_sprites._engine.training import reassignment
@@ -228,24 +229,37 @@ def test_sprites_go_for_good_until_the_wanted_number_is_left():
 
 
 @pytest.mark.parametrize(
-    ("is_layered", "wanted", "called"),
-    [(False, 2000, 2000), (True, 2000, LOOK), (True, 10, 10)],
+    ("is_layered", "wanted", "there", "called"),
+    [
+        (False, 2000, 9000, 2000),
+        (False, 2000, 1800, 1350),
+        (False, 2000, 1200, LOOK),
+        (False, 10, 1200, 10),
+        (True, 2000, 9000, LOOK),
+        (True, 10, 9000, 10),
+    ],
 )
-def test_fewer_images_judge_where_each_takes_longer(
-    monkeypatch, is_layered, wanted, called
+def test_fewer_images_judge_where_there_are_few_or_each_takes_longer(
+    monkeypatch, is_layered, wanted, there, called
 ):
     counts = []
 
     def call(learner, active, *n_images):
         counts.extend(n_images)
-        return ["witnesses"]
+        return ["witnesses"] * len(n_images)
 
     monkeypatch.setattr(reassignment, "call_witnesses", call)
     monkeypatch.setattr(reassignment, "prune", lambda *_: None)
-    model = SimpleNamespace(spec=SimpleNamespace(is_layered=is_layered))
-    learner = SimpleNamespace(n_used=3, model=model)
-    farewell(learner, Swap(n_images=wanted), 2, frozenset())
+    monkeypatch.setattr(reassignment, "grow", lambda *_: None)
+    spec = SimpleNamespace(is_layered=is_layered, n_sprites=3)
+    learner = SimpleNamespace(
+        n_used=3, model=SimpleNamespace(spec=spec), images=range(there), spare=[]
+    )
+    rule = Swap(n_images=wanted)
+    farewell(learner, rule, 2, frozenset())
     assert counts == [called]
+    move(learner, rule, 1, frozenset())
+    assert counts[1:] == [LOOK, min(wanted, max(LOOK, 3 * there // 4))]
 
 
 def test_a_moved_sprite_goes_where_a_split_gains():
@@ -284,10 +298,12 @@ def test_witnesses_of_several_tasks_are_those_of_each_alone():
     together = witnesses_at(learner, active, first, second)
     for rows, called in zip((first, second), together, strict=True):
         assert torch.equal(called.rows, rows)
-        ((there, description),) = called.parts(learner.model)
+        owners = rows % 3
+        ((there, whose, description),) = called.parts(learner.model, owners)
         assert torch.equal(there, rows)
+        assert torch.equal(whose, owners)
         expected = learner.model.eval().describe(learner.images[rows], active)
         learner.model.train()
-        params = description.params["affine"]
-        torch.testing.assert_close(params, expected.params["affine"])
+        own = lend(expected.params, owners)["affine"]
+        torch.testing.assert_close(description.params["affine"], own)
     assert [len(w.rows) for w in call_witnesses(learner, active, 6, 50)] == [6, 20]

@@ -18,7 +18,7 @@ from sklearn_sprites._engine.spec import COLORS, ModelSpec
 #: Candidates rendered together, at least: bounds memory, not the result. What they need
 #: should stay in a CPU's cache.
 ROWS_AT_ONCE = {"cpu": 256, "cuda": 4096}
-SMALL = 1024  # pixels below which an image leaves room for others
+SMALL = 512  # values below which an image leaves room for others
 
 
 class Shifted(NamedTuple):
@@ -91,10 +91,10 @@ def borrowed_errors(
         lent = replace(description, params=lend(description.params, owners))
         shown = model.sprites[None] if posed is None else posed
         canvas = pad_to_canvas(shown.flatten(1, 2), model.padding)
-        whose = torch.zeros_like(owners) if posed is None else owners
         for rows, found in zip(every.split(each), errors.split(each), strict=True):
             warp = {n: v[rows, 0] for n, v in lent.params.items() if n not in COLORS}
-            fronts = model.sequence.apply(canvas.index_select(0, whose[rows]), warp)
+            read = canvas if posed is None else canvas.index_select(0, owners[rows])
+            fronts = model.sequence.apply(read.expand(len(rows), -1, -1, -1), warp)
             fronts = fronts.reshape(len(rows) * spec.n_sprites, -1, *fronts.shape[2:])
             drawn = fronts.repeat_interleave(n_behind, 0) if n_behind > 1 else fronts
             pairs = torch.cartesian_prod(rows, *choices).T

@@ -40,6 +40,17 @@ class Description:
     backs: Tensor | None
 
 
+class Impression(NamedTuple):
+    """What the network makes of images, before it tells the parameters of a sprite.
+
+    Transformations of sprites and of backgrounds, by name: what a head has hidden,
+    (B, h); or parameters (B, K, p) that are searched.
+    """
+
+    fronts: dict[str, Tensor]
+    behind: dict[str, Tensor]
+
+
 class Drawn(NamedTuple):
     """Candidates as drawn: image (m, C, H, W), alpha, and what was solved."""
 
@@ -55,9 +66,15 @@ def color_of(names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in COLORS), None)
 
 
-def _told(head: nn.Module, name: str, features: Tensor) -> Tensor:
+def _head(heads: nn.ModuleDict, name: str) -> GroupedHead:
+    head = heads[name]
+    assert isinstance(head, GroupedHead)
+    return head
+
+
+def _sound(name: str, told: Tensor) -> Tensor:
     # NaN would crash the sampler; that weights are NaN shows in the loss
-    return as_parameters(name, head(features)).nan_to_num()
+    return as_parameters(name, told).nan_to_num()
 
 
 class ClusteringModel(nn.Module):
@@ -153,19 +170,54 @@ class ClusteringModel(nn.Module):
         self, images: Tensor, active: frozenset[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Predicted parameters of sprites and of backgrounds."""
+        seen = self.impression_of(images, active)
+        if self.search is not None:
+            return seen.fronts, {}
+        fronts = {
+            n: _sound(n, _head(self.heads, n).tell(h)) for n, h in seen.fronts.items()
+        }
+        return fronts, self._told_behind(seen)
+
+    def parameters_for(
+        self, seen: Impression, owners: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Such parameters, where all sprites have those of one of them, `owners` (B,).
+
+        Nothing is told of the others, which is most of the work.
+        """
+        rows = torch.arange(len(owners), device=owners.device)
+        own = {
+            n: found[rows, owners]
+            if self.search is not None
+            else _sound(n, _head(self.heads, n).tell_one(found, owners))
+            for n, found in seen.fronts.items()
+        }
+        lent = {
+            n: values[:, None].expand(-1, self.spec.n_sprites, -1)
+            for n, values in own.items()
+        }
+        return lent, self._told_behind(seen)
+
+    def impression_of(self, images: Tensor, active: frozenset[str]) -> Impression:
+        """What the network makes of images (B, C, H, W)."""
         if self.search is not None:
             backs = self.backgrounds if self.spec.is_layered else None
-            return {self.search.name: self.search(images, self.sprites, backs)}, {}
+            found = self.search(images, self.sprites, backs)
+            return Impression({self.search.name: found}, {})
         wanted = [n for n in self.heads if n in active]
         behind = [n for n in self.background_heads if n in active]
         if not wanted and not behind:
-            return {}, {}
+            return Impression({}, {})
         seen = self._without_hidden(images)
         features = self.encoder(resized(seen, self.spec.coarse_size))
-        return (
-            {n: _told(self.heads[n], n, features) for n in wanted},
-            {n: _told(self.background_heads[n], n, features) for n in behind},
+        return Impression(
+            {n: _head(self.heads, n).hidden(features) for n in wanted},
+            {n: _head(self.background_heads, n).hidden(features) for n in behind},
         )
+
+    def _told_behind(self, seen: Impression) -> dict[str, Tensor]:
+        heads = self.background_heads
+        return {n: _sound(n, _head(heads, n).tell(h)) for n, h in seen.behind.items()}
 
     def draw(
         self,
@@ -205,12 +257,15 @@ class ClusteringModel(nn.Module):
         noise: Tensor | None,
     ) -> Drawn:
         """Candidates whose sprites are drawn, with their colors and backgrounds."""
-        params = {n: v[rows, sprites] for n, v in description.params.items()}
+        params, behind_params = (
+            {n: v[rows, which] for n, v in told.items() if n in COLORS}
+            for told, which in (
+                (description.params, sprites),
+                (description.background_params, behind),
+            )
+        )
         if not self.spec.is_layered:
             return self._recolor(drawn, target, params, active)
-        behind_params = {
-            n: v[rows, behind] for n, v in description.background_params.items()
-        }
         layers = self.layers(drawn, rows, behind, description, noise)
         return self._compose(layers, target, params, behind_params, active)
 
@@ -318,7 +373,7 @@ class ClusteringModel(nn.Module):
                 color = solve_color(flat, aim, share, freedom=freedom)
         else:
             color = self._predicted_color(params, drawn)
-        if freedom or any(name in COLORS for name in params):
+        if freedom or params:
             flat = apply_color(flat, color)
         nothing = torch.zeros_like(color)
         return Drawn(flat.view_as(drawn), None, color, nothing, growth)

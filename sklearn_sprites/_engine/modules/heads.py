@@ -32,10 +32,34 @@ class GroupedHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, F) to parameters (B, groups, outputs)."""
-        hidden = torch.relu(
+        return self.tell(self.hidden(features))
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """What all groups are told from, (B, HIDDEN)."""
+        return torch.relu(
             nn.functional.linear(features, self.hidden_weight, self.hidden_bias)
         )
+
+    def tell(self, hidden: Tensor) -> Tensor:
+        """From what is hidden to parameters (B, groups, outputs)."""
         flat = nn.functional.linear(
             hidden, self.group_weight.flatten(0, 1), self.group_bias.flatten()
         )
-        return flat.view(len(features), *self.group_bias.shape)
+        return flat.view(len(hidden), *self.group_bias.shape)
+
+    def tell_one(self, hidden: Tensor, groups: Tensor) -> Tensor:
+        """Parameters (B, outputs) of one group for each image, `groups` (B,)."""
+        n_groups = len(self.group_bias)
+        counts = torch.bincount(groups, minlength=n_groups).tolist()  # a sync
+        order = groups.argsort(stable=True)
+        told = [
+            nn.functional.linear(part, weight, bias)
+            for part, weight, bias in zip(
+                hidden[order].split(counts),
+                self.group_weight,
+                self.group_bias,
+                strict=True,
+            )
+        ]
+        found = torch.cat(told)
+        return torch.empty_like(found).index_copy_(0, order, found)

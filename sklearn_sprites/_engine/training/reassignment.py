@@ -13,7 +13,7 @@ from sklearn_sprites._engine.modules.families import rigid_name
 from sklearn_sprites._engine.ops.adjoint import adjoint
 from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.likeness import in_every_pose
-from sklearn_sprites._engine.training.loop import CHUNK, Learner
+from sklearn_sprites._engine.training.loop import Learner
 from sklearn_sprites._engine.training.splits import (
     least_missed,
     noise_levels,
@@ -24,6 +24,7 @@ from sklearn_sprites._engine.training.surgery import copy_rows, set_sprite
 from sklearn_sprites._engine.training.witnesses import Witnesses, call_witnesses
 
 LOOK = 1000  # images that judge which sprites are moved, and may come back
+SHARE = 0.75  # of a small set that judges the rest: more would take time and no better
 PERFECT = 0.02  # share of the squares within images that is left of half of them
 FAINT = 0.05  # of the mean weight: pixels that hardly anyone sees do not decide
 
@@ -39,6 +40,11 @@ def spare_count(rule: Swap | ClonePerturb | None, n_sprites: int, n_images: int)
 def epochs_between(rule: Swap, is_layered: bool) -> int:
     """Epochs between two looks: two layers settle more slowly."""
     return rule.every or (3 if is_layered else 2)
+
+
+def judges(rule: Swap, n_images: int) -> int:
+    """How many of `n_images` judge which clusters are split, and what goes for good."""
+    return min(rule.n_images, max(LOOK, int(SHARE * n_images)))
 
 
 def turnover(spares: int) -> int:
@@ -94,8 +100,8 @@ def wishes(
     Residuals go back through color, mask and warp by the adjoint of drawing.
     """
     learner.model.eval()
-    asked = zip(witnesses.parts(learner.model), owners.split(CHUNK), strict=True)
-    parts = [_wishes(learner, *some, mine, active) for some, mine in asked]
+    asked = witnesses.parts(learner.model, owners)
+    parts = [_wishes(learner, *some, active) for some in asked]
     learner.model.train()
     return Wishes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -103,8 +109,8 @@ def wishes(
 def _wishes(
     learner: Learner,
     seen: Tensor,
-    description: Description,
     owners: Tensor,
+    description: Description,
     active: frozenset[str],
 ) -> tuple[Tensor, Tensor]:
     model, spec = learner.model, learner.model.spec
@@ -153,7 +159,8 @@ def farewell(learner: Learner, rule: Swap, n_kept: int, active: frozenset[str]) 
     """Take sprites out of use for good, until `n_kept` are left."""
     if learner.n_used > n_kept:
         is_costly = learner.model.spec.is_layered  # an image takes as long as several
-        n_images = min(LOOK, rule.n_images) if is_costly else rule.n_images
+        n_images = judges(rule, len(learner.images))
+        n_images = min(LOOK, n_images) if is_costly else n_images
         (witnesses,) = call_witnesses(learner, active, n_images)
         prune(learner, n_kept, witnesses, active)
 
@@ -163,7 +170,8 @@ def move(learner: Learner, rule: Swap, n_moved: int, active: frozenset[str]) -> 
     n_kept = learner.model.spec.n_sprites - n_moved
     if learner.n_used <= n_kept and not learner.spare:
         return
-    some, more = call_witnesses(learner, active, LOOK, rule.n_images)
+    n_images = judges(rule, len(learner.images))
+    some, more = call_witnesses(learner, active, LOOK, n_images)
     prune(learner, n_kept, some, active)
     grow(learner, more, active)
 
@@ -191,10 +199,10 @@ def prospects(learner: Learner, witnesses: Witnesses, active: frozenset[str]) ->
     model, ledger = learner.model, learner.ledger
     model.eval()
     posed = _posed(learner, witnesses.rows)
+    best = ledger.errors[witnesses.rows].argmin(1)
     parts = []
-    for rows, description in witnesses.parts(model):
+    for rows, owners, description in witnesses.parts(model, best):
         images, known = learner.images[rows], ledger.errors[rows]
-        owners = known.argmin(1)
         errors = borrowed_errors(model, images, owners, description, active, posed)
         errors = errors.amin(2)
         tried = torch.minimum(errors * learner.weights[rows, None], known)

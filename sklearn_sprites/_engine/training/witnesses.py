@@ -1,4 +1,4 @@
-"""Images drawn at random that tell how sprites do; what the network says of them."""
+"""Images drawn at random that tell how sprites do; what the network makes of them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,35 +6,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_sprites._engine.models.clustering import ClusteringModel, Description
+from sklearn_sprites._engine.models.clustering import (
+    ClusteringModel,
+    Description,
+    Impression,
+)
 from sklearn_sprites._engine.training.loop import CHUNK, Learner
 
 
 class Witnesses(NamedTuple):
-    """Images, ``rows`` (m,), and the parameters that are predicted for them.
-
-    ``params``, of sprites, name -> (m, K, p), and ``behind``, of backgrounds.
-    """
+    """Images, ``rows`` (m,), and what the network makes of them."""
 
     rows: Tensor
-    params: dict[str, Tensor]
-    behind: dict[str, Tensor]
+    seen: Impression
 
     @torch.no_grad()
-    def parts(self, model: ClusteringModel) -> Iterator[tuple[Tensor, Description]]:
-        """As many at a time as are looked at together."""
+    def parts(
+        self, model: ClusteringModel, owners: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Description]]:
+        """Rows, owners and descriptions, as many at a time as are looked at together.
+
+        All sprites have the parameters of an image's own one, `owners` (m,).
+        """
+        params, behind = model.parameters_for(self.seen, owners)
         for start in range(0, len(self.rows), CHUNK):
             some = slice(start, start + CHUNK)
-            params, behind = (
-                {name: values[some] for name, values in each.items()}
-                for each in (self.params, self.behind)
+            front, back = (
+                {n: v[some] for n, v in each.items()} for each in (params, behind)
             )
             rows = self.rows[some]
-            yield rows, model.look_behind(params, behind, len(rows))
-
-
-def _taken(params: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    return {name: values.index_select(0, rows) for name, values in params.items()}
+            yield rows, owners[some], model.look_behind(front, back, len(rows))
 
 
 def call_witnesses(
@@ -55,17 +56,22 @@ def witnesses_at(
     every, places = torch.cat(called).unique(return_inverse=True)
     model.eval()
     with torch.inference_mode():  # operations start sooner; joined, they are as others
-        told = [
-            model.parameters_of(images[rows.to(images.device)], active)
+        seen = [
+            model.impression_of(images[rows.to(images.device)], active)
             for rows in every.split(CHUNK)
         ]
     model.train()
-    params, behind = (
+    fronts, behind = (
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        for parts in zip(*told, strict=True)
+        for parts in zip(*seen, strict=True)
     )
     found = []
     for rows, place in zip(called, places.split([*map(len, called)]), strict=True):
         there, place = rows.to(images.device), place.to(images.device)
-        found.append(Witnesses(there, _taken(params, place), _taken(behind, place)))
+        mine = Impression(_taken(fronts, place), _taken(behind, place))
+        found.append(Witnesses(there, mine))
     return found
+
+
+def _taken(values: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: each.index_select(0, rows) for name, each in values.items()}
