@@ -33,6 +33,7 @@ SETS = (
     "crowded",
     "crowded_center",
     "sloped",
+    "leaning",
 )
 LARGE = ("mnist_70k", "fashion_70k")  # sets to be asked for
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
@@ -69,6 +70,8 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         images, labels = crowded(images[:4000], seed), labels[:4000]
     elif name == "sloped":
         images, labels = sloped(images[:4000], seed), labels[:4000]
+    elif name == "leaning":
+        images, labels = leaning(images[:2000], seed), labels[:2000]
     return images, labels
 
 
@@ -145,6 +148,17 @@ def sloped(images: NDArray, seed: int) -> NDArray:
     alpha = images[..., None] / 255
     drawn = ground + alpha * (ink - ground) + rng.normal(0, 0.02, ground.shape)
     return np.round(255 * drawn.clip(0, 1)).astype(np.uint8)
+
+
+def leaning(images: NDArray, seed: int) -> NDArray:
+    """Digits turned by up to 45 degrees."""
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-45, 45, len(images))
+    turned = [
+        ndimage.rotate(image.astype(float), angle, reshape=False, order=1)
+        for image, angle in zip(images, angles, strict=True)
+    ]
+    return np.stack(turned).clip(0, 255).astype(np.uint8)
 
 
 def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:

@@ -23,6 +23,7 @@ from sklearn_sprites._engine.modules.turns import (
 from sklearn_sprites._engine.ops.alignment import after_turn, assign
 from sklearn_sprites._engine.ops.sampling import pad_to_canvas
 from sklearn_sprites._engine.spec import ModelSpec
+from sklearn_sprites._engine.training import start
 from sklearn_sprites._engine.training.start import aligned_start
 from tests.engine.test_alignment import CPU, GRID, SIZE, blobs, grid_of
 from tests.strategies import draws
@@ -130,6 +131,48 @@ def test_turns_are_only_looked_for_where_things_are_turned(is_turned):
     some = torch.tensor(images, dtype=torch.float32)[:, None]
     _, lesson, _ = aligned_start(some, spec, torch.Generator().manual_seed(0))
     assert lesson.is_turned == is_turned
+
+
+def leaning_digits(most):
+    """Digits 0 to 3, turned by up to `most` degrees, and by how many."""
+    random = np.random.default_rng(0)
+    digits = np.pad(load_digits(n_class=4).images[:240] / 16, ((0, 0), (2, 2), (2, 2)))
+    angles = random.uniform(-most, most, len(digits))
+    turned = [
+        rotate(image, angle, reshape=False, order=1)
+        for image, angle in zip(digits, angles, strict=True)
+    ]
+    return torch.tensor(np.stack(turned), dtype=torch.float32)[:, None], angles
+
+
+def test_things_that_lean_are_found_by_how_much():
+    images, angles = leaning_digits(45)
+    spec = ModelSpec(6, 0, 1, 12, 12, ("affine",))
+    _, lesson, _ = aligned_start(images, spec, torch.Generator().manual_seed(0))
+    assert not lesson.is_turned
+    a, b, c, d = lesson.params["affine"][:, [0, 1, 3, 4]].unbind(1)
+    found = torch.rad2deg(torch.atan2(c - b, 2 + a + d)).numpy()
+    missed = np.concatenate(
+        [
+            (found - angles)[mine] - np.median((found - angles)[mine])
+            for mine in (lesson.labels.numpy() == k for k in range(6))
+            if mine.any()
+        ]
+    )
+    assert np.median(np.abs(missed)) < 8
+    assert np.ptp(found) > 60
+
+
+@pytest.mark.parametrize(("most", "is_tried"), [(0, False), (45, True)])
+def test_leaning_starts_are_taken_where_they_help(monkeypatch, most, is_tried):
+    images, _ = leaning_digits(most)
+    spec = ModelSpec(6, 0, 1, 12, 12, ("affine",))
+    found = []
+    for limit in (start.LEANS, 0.0):  # nothing is lower than no energy
+        monkeypatch.setattr(start, "LEANS", limit)
+        draws = torch.Generator().manual_seed(0)
+        found.append(aligned_start(images, spec, draws)[0])
+    assert torch.equal(*found) != is_tried
 
 
 @given(

@@ -15,7 +15,9 @@ from sklearn_sprites._engine.ops.sampling import Grid, pad_to_canvas
 from sklearn_sprites._engine.ops.warps import affine_part
 
 TURNING = ("rotation", "similarity")  # families that hold every turn
+LEANING = (*TURNING, "affine", "projective")  # that hold at least small turns
 TURNS = 24  # between which alignment finds the way
+LEANS = (0.0, -22.5, 22.5, -45.0, 45.0)  # degrees, likewise, of what only leans
 SHIFT = 0.25  # of half a side, likewise
 
 
@@ -28,6 +30,12 @@ def turning(angles: Tensor, grid: Grid) -> Tensor:
 def with_turns(family: Family) -> Family:
     """The family whose alignments start from all turns, the first of which is none."""
     angles = torch.arange(TURNS) * (2 * math.pi / TURNS)
+    return replace(family, turns=turning(angles.to(family.basis), family.grid))
+
+
+def with_leans(family: Family) -> Family:
+    """The family whose alignments start from some small turns, the first is none."""
+    angles = torch.deg2rad(torch.tensor(LEANS))
     return replace(family, turns=turning(angles.to(family.basis), family.grid))
 
 

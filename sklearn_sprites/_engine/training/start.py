@@ -12,7 +12,12 @@ from sklearn_sprites._engine.modules.families import (
     rigid_name,
     to_parameters,
 )
-from sklearn_sprites._engine.modules.turns import TURNING, with_turns
+from sklearn_sprites._engine.modules.turns import (
+    LEANING,
+    TURNING,
+    with_leans,
+    with_turns,
+)
 from sklearn_sprites._engine.ops import alignment
 from sklearn_sprites._engine.ops.alignment import Family
 from sklearn_sprites._engine.ops.centering import centered_in_parts
@@ -33,6 +38,7 @@ ROUNDS = 6
 TRIALS = 3  # starts for things in any turn
 TRIAL_ROUNDS = 2  # after which it is decided whether images are centered
 CLEARLY_BETTER = 0.9  # share of the energy below which centering is worth it
+LEANS = 0.95  # below which things are taken to lean by more than a little,
 TURNED = 0.87  # and below which things are taken to lie in any turn
 IMAGES_PER_ROUND = 2000
 TAUGHT = 12_800  # images that a lesson tells of, at most
@@ -174,36 +180,44 @@ def aligned_start(
     """Sprites and parameters by rounds of alignment and closed-form sprites.
 
     Opaque sprites that may be shifted are tried on centered images too, if these may
-    be; the last value says whether those are explained clearly better. Where images may
-    be turned, all turns are tried, too.
+    be; the last value says whether those are explained clearly better. Small turns are
+    tried first where they help, and where images may be turned, all turns are.
     """
     name = rigid_name(spec)
     assert name is not None, "nothing can be aligned"
-    family = first_family(images, spec, name)
+    family = upright = first_family(images, spec, name)
+    before = draws.get_state()
     best, sprites = first_rounds(images, spec, family, draws)
-    is_centered = False
+    is_centered = is_turned = False
     if may_center and not spec.is_layered and name != "rotation":
-        middle = centered_in_parts(images)
+        middle, then = centered_in_parts(images), draws.get_state()
         energy, others = first_rounds(middle, spec, family, draws)
         if energy < CLEARLY_BETTER * best:
             images, best, sprites, is_centered = middle, energy, others, True
+            before = then
+    if name in LEANING:
+        leaning, again = with_leans(upright), torch.Generator()
+        again.set_state(before)  # the same images and first sprites: a fair comparison
+        energy, others = first_rounds(images, spec, leaning, again)
+        if energy < LEANS * best:
+            family, sprites = leaning, others
     if name in TURNING:
-        freely = with_turns(family)
+        freely = with_turns(upright)
         energy, others = first_turns(images, spec, freely, draws)
         if energy < TURNED * best or few_are_upright(images, others, freely, name):
-            family, sprites = freely, others
+            family, sprites, is_turned = freely, others, True
     _, sprites = run_rounds(images, sprites, family, draws, ROUNDS - TRIAL_ROUNDS)
     some, rows = images, torch.arange(len(images), device=images.device)
     if len(images) > TAUGHT:
         rows = torch.randperm(len(images), generator=draws)[:TAUGHT].to(images.device)
         some = images[rows]
     found = alignment.survey(some, sprites, family)
-    if family.turns is None:
+    if not is_turned:
         counts = torch.bincount(found.labels, minlength=len(sprites))
-        sprites, moved = in_one_pose(sprites, counts, family)
+        sprites, moved = in_one_pose(sprites, counts, upright)
         found = alignment.survey(some, sprites, family) if moved else found
     params = {name: to_parameters(name, found.matrices, family)}
-    lesson = Lesson(rows, found.labels, params, family.turns is not None)
+    lesson = Lesson(rows, found.labels, params, is_turned)
     return sprites, lesson, is_centered
 
 
