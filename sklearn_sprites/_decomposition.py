@@ -129,8 +129,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         similarity over a plain ground, also in slightly uneven light, where objects
         over pictures are of one color each and not all upright, and on black if long
         objects that are alike lie in all directions; else translation and scale over
-        pictures, and rotation as well if such objects lie in several directions. Images
-        with a side below 4 pixels have only translations and no background.
+        pictures, and rotation as well if such objects lie in several directions, and on
+        black if objects come in several sizes or are masks (see `color`). Images with a
+        side below 4 pixels have only translations and no background.
     background_transformations : tuple of str, default=()
         What else is done to a background that is a picture in each image, in the same
         names, with :class:`Regression` or :class:`Attention` only. Beyond its border,
@@ -144,8 +145,8 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         ``"auto"``: own colors if objects that stand alone have parts, and `n_sprites`
         pictures, as they are, explain most of them, and would not do so much better if
         they were turned; else flat colors over a plain ground, and over pictures and in
-        slightly uneven light if objects that stand alone are of one color each; else
-        gains.
+        slightly uneven light if objects that stand alone are of one color each, and on
+        black if such objects recur and have soft edges; else gains.
     order : {"solve", "depth", "predict"}, default="solve"
         Who hides whom: solved from where layers overlap, by the layers' own order, or,
         with :class:`Regression` or :class:`Attention` only, predicted for each pair.

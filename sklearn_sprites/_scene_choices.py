@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from sklearn_sprites._engine.scene_settings import Distilled
-from sklearn_sprites._engine.scene_spec import POSES, REDUCED_FROM, SceneSpec
+from sklearn_sprites._engine.scene_spec import POSES, REDUCED_FROM, SceneSpec, expanded
 from sklearn_sprites._engine.search_settings import Search
 from sklearn_sprites._engine.settings import ConstantSprites
 from sklearn_sprites._engine.spec import SMALLEST_SIDE
@@ -74,11 +74,11 @@ def seen_choices(
         is_flat = params["color"] == "flat"
         seen |= _evened(params) if is_plain_but_for_light(look, is_flat) else {}
     is_masks = is_picture and "color" not in seen and are_of_one_color(look)
-    if is_open and "color" not in seen and not spec.has_own_colors:
-        on_black = spec.n_backgrounds == 0 and is_sought(params)
-        if spec.has_picture or on_black:
-            is_turned = lie_in_several_directions(look, in_all=on_black)
-            seen |= {"transformations": POSES} if is_turned else {}
+    if "color" not in seen and not spec.has_own_colors:
+        if spec.n_backgrounds == 0 and is_sought(params):
+            seen |= _seen_on_black(params, look)
+        elif is_open and spec.has_picture and lie_in_several_directions(look):
+            seen |= {"transformations": POSES}
     seen |= _seen_masks(params, look) if is_masks else {}
     spec = describe_scenes(shape, {**params, **seen}, owner, background)
     if may_be_reduced(params, spec):
@@ -126,6 +126,37 @@ def _seen_masks(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
 
     is_open = isinstance(params["transformations"], str)
     return _masks(params) if is_open and may_be_turned(look) else {"color": "flat"}
+
+
+def _seen_on_black(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
+    """How layers on black are posed, and whether they are masks.
+
+    Turned if things lie in all directions, scaled if they come in several sizes. Things
+    of one color each that are seen again and again, with soft edges, are masks that are
+    scaled at least: a picture in gray levels would show the edges as dark parts.
+    """
+    from sklearn_sprites._engine.training.mask_sizes import (
+        have_soft_edges,
+        recur,
+        sizes_vary,
+    )
+    from sklearn_sprites._engine.training.plain_light import are_of_one_color
+    from sklearn_sprites._engine.training.recurring import lie_in_several_directions
+
+    named, seen = params["transformations"], {}
+    if isinstance(named, str):
+        are_turned = lie_in_several_directions(look, in_all=True)
+        if are_turned or sizes_vary(look):
+            seen["transformations"] = POSES if are_turned else POSES[:2]
+        poses, may_be_masks = seen.get("transformations", POSES[:2]), True
+    else:
+        poses = expanded("transformations", tuple(named))
+        are_turned, may_be_masks = "rotation" in poses, "scale" in poses
+    may_be_masks &= params["color"] == "auto" and are_of_one_color(look)
+    if may_be_masks and have_soft_edges(look) and recur(look, are_turned):
+        seen |= {"color": "flat"}
+        seen |= {"transformations": poses} if isinstance(named, str) else {}
+    return seen
 
 
 def may_be_reduced(params: dict[str, Any], spec: SceneSpec) -> bool:

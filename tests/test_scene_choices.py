@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import rotate
+from scipy.ndimage import gaussian_filter, rotate
 
 from sklearn_sprites import LayeredSpriteDecomposition
 from tests.marks import quiet
@@ -157,6 +157,57 @@ def test_layers_on_black_are_turned_where_things_lie_at_all_angles(angles, is_tu
 def test_layers_on_black_are_only_moved_where_that_is_asked_for(params):
     model = fitted(bars_on_black(ALL_ANGLES), n_backgrounds=0, **params)
     assert model.resolved_params_["transformations"] == ("translation",)
+
+
+def soft_on_black(sizes, n=120, shades=0.0, seed=0):
+    """Two discs or squares per image on black, of these radii, their edges soft."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[:48, :48] + 0.5
+    images = np.zeros((n, 48, 48))
+    for image in images:
+        for left in (12, 36):
+            radius, middle = draws.uniform(*sizes), draws.uniform(11, 37)
+            u, v = x - left - draws.uniform(-1, 1), y - middle
+            shapes = np.hypot(u, v), np.maximum(abs(u), abs(v))
+            alpha = (radius + 0.5 - shapes[draws.integers(2)]).clip(0, 1)
+            image += alpha * draws.uniform(0.6, 1) * (1 - shades * (u > 0))
+    return images
+
+
+MOVED, SCALED = ("translation",), ("translation", "scale")
+
+
+@pytest.mark.parametrize(
+    ("images", "params", "poses", "color"),
+    [
+        (soft_on_black((7, 7)), {}, SCALED, "flat"),
+        (soft_on_black((5, 9)), {}, SCALED, "flat"),
+        (soft_on_black((5, 9), shades=0.5), {}, SCALED, "gain"),
+        (soft_on_black((7, 7), shades=0.5), {}, MOVED, "gain"),
+        (moved(size=10) - 0.5, {}, MOVED, "gain"),  # by whole pixels
+        (soft_on_black((5, 9)), {"color": "gain"}, SCALED, "gain"),
+        (soft_on_black((5, 9)), {"transformations": MOVED}, MOVED, "gain"),
+        (soft_on_black((5, 9)), {"transformations": ("position",)}, SCALED, "flat"),
+        (soft_on_black((5, 9), n=8), {}, MOVED, "gain"),  # too few to tell
+    ],
+)
+def test_things_on_black_are_scaled_and_masks_where_images_show_it(
+    images, params, poses, color
+):
+    taken = fitted(images, n_backgrounds=0, **params).resolved_params_
+    assert (taken["transformations"], taken["color"]) == (poses, color)
+
+
+def test_things_on_black_that_are_never_alike_are_no_masks():
+    draws = np.random.default_rng(0)
+    images = np.zeros((80, 48, 48))
+    for image in images:
+        blots = gaussian_filter(draws.normal(size=(2, 18, 18)), (0, 2.5, 2.5)) > 0.02
+        for blot, left in zip(blots, (4, 27), strict=True):
+            blot[[0, -1]] = blot[:, [0, -1]] = False
+            image[15:33, left : left + 18][blot] = 0.9
+    taken = fitted(images, n_backgrounds=0).resolved_params_
+    assert taken["color"] == "gain"
 
 
 def test_given_sprites_tell_their_size():

@@ -3,11 +3,12 @@
     python docs/benchmarks/everyday.py --seeds 3
 
 Letters in gray, one large letter, things in all directions in a slanted light, or light
-ones on rippled water, stamps on a printed form, and dark letters on pages of 144 x 144
-pixels in a slanted light: drawn here, 400 images to fit and 100 others to judge. Scores
-are those of `scenes.py`; `objects` and `true_objects` are means per image, and `taken`
-is what "auto" stood for. One line of JSON per fit is appended to `--output`, each from
-a process of its own; `--summary` prints the table.
+ones on rippled water, stamps on a printed form, dark letters on pages of 144 x 144
+pixels in a slanted light, and things of several sizes and colors on black: drawn here,
+400 images to fit and 100 others to judge. Scores are those of `scenes.py`; `objects`
+and `true_objects` are means per image, and `taken` is what "auto" stood for. One line
+of JSON per fit is appended to `--output`, each from a process of its own; `--summary`
+prints the table.
 """
 
 import argparse
@@ -43,6 +44,13 @@ SETS = {
         "n_layers": 5,
         "n_backgrounds": 1,
         "penalty": 0.3072,
+    },
+    "on_black": {"n_sprites": 3, "n_layers": 4},
+    "on_black_in_gray": {
+        "n_sprites": 3,
+        "n_layers": 4,
+        "transformations": ("translation",),
+        "color": "gain",
     },
 }
 SLANTED = ("slanted_light", "page")
@@ -125,9 +133,12 @@ def draw_scene(name: str, kinds: list, draws):
         "printed_form": (48, 4, 7, 6, (1, 1), False),
         "page": (144, 8, 27, 17, (1, 1), False),
         "ripples": (64, 5, 15, 8, (0.8, 1.2), True),
+        "on_black": (64, 4, 14, 11, (0.7, 1.3), False),
     }[name]
     ground = np.zeros((side, side, 1))
-    if name == "large_letter":
+    if name == "on_black":
+        ground = np.zeros((side, side, 3))
+    elif name == "large_letter":
         ground = np.full((side, side, 3), draws.uniform(0.75, 0.95))
     elif name == "printed_form":
         ground = form(side)
@@ -147,6 +158,8 @@ def draw_scene(name: str, kinds: list, draws):
             color = draws.uniform(0.1, 0.4, 1)
         elif name == "ripples":
             color = draws.uniform(0.65, 0.95) + draws.normal(0, 0.02, 3)
+        elif name == "on_black":
+            color = draws.uniform(0.2, 1, 3)
         image = image * (1 - alpha[..., None]) + alpha[..., None] * color
         instances[alpha > 0.5], classes[alpha > 0.5] = number, k + 1
     noise = 0.01
@@ -161,7 +174,7 @@ def draw_scene(name: str, kinds: list, draws):
 
 def make(name: str, seed: int):
     """Images, instances and classes of a set."""
-    name = name.removesuffix("_low_penalty")
+    name = name.removesuffix("_low_penalty").removesuffix("_in_gray")
     kinds = {
         "letters": [letter(c, 13) for c in "ABEKRS"],
         "letters_many_layers": [letter(c, 9) for c in "ABE"],
@@ -170,6 +183,7 @@ def make(name: str, seed: int):
         "ripples": [shape(c, 16) for c in ("grain", "bean", "lentil")],
         "printed_form": [shape(c, 12) for c in ("disc", "square")],
         "page": [letter(c, 30) for c in "ABEKRS"],
+        "on_black": [shape(c, 16) for c in ("bean", "disc", "square")],
     }[name]
     draws = np.random.default_rng(seed)
     scenes = [draw_scene(name, kinds, draws) for _ in range(N_FIT + N_TEST)]

@@ -18,6 +18,8 @@ RESTARTS, STEPS = 3, 12  # of k-means
 
 def few_and_small(windows: Windows) -> Windows:
     """Some of the windows, the larger ones reduced."""
+    if not len(windows.mask):
+        return windows
     height, width = windows.mask.shape[1:]
     shrink = max(max(height, width) / LARGEST, 1)
     size = round(height / shrink), round(width / shrink)
