@@ -133,7 +133,8 @@ def _seen_on_black(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
 
     Turned if things lie in all directions, scaled if they come in several sizes. Things
     of one color each that are seen again and again, with soft edges, are masks that are
-    scaled at least: a picture in gray levels would show the edges as dark parts.
+    scaled at least: a picture in gray levels would show the edges as dark parts. Given
+    sprites may be such pictures.
     """
     from sklearn_sprites._engine.training.mask_sizes import (
         have_soft_edges,
@@ -152,7 +153,11 @@ def _seen_on_black(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
     else:
         poses = expanded("transformations", tuple(named))
         are_turned, may_be_masks = "rotation" in poses, "scale" in poses
-    may_be_masks &= params["color"] == "auto" and are_of_one_color(look)
+    has_pictures = not isinstance(params["init"], str | ConstantSprites)
+    is_open = params["color"] == "flat" or (
+        params["color"] == "auto" and not has_pictures
+    )
+    may_be_masks &= is_open and are_of_one_color(look)
     if may_be_masks and have_soft_edges(look) and recur(look, are_turned):
         seen |= {"color": "flat"}
         seen |= {"transformations": poses} if isinstance(named, str) else {}

@@ -186,6 +186,8 @@ MOVED, SCALED = ("translation",), ("translation", "scale")
         (soft_on_black((7, 7), shades=0.5), {}, MOVED, "gain"),
         (moved(size=10) - 0.5, {}, MOVED, "gain"),  # by whole pixels
         (soft_on_black((5, 9)), {"color": "gain"}, SCALED, "gain"),
+        (soft_on_black((7, 7)), {"color": "flat"}, SCALED, "flat"),
+        (soft_on_black((7, 7)), {"init": np.ones((2, 20, 20))}, MOVED, "gain"),
         (soft_on_black((5, 9)), {"transformations": MOVED}, MOVED, "gain"),
         (soft_on_black((5, 9)), {"transformations": ("position",)}, SCALED, "flat"),
         (soft_on_black((5, 9), n=8), {}, MOVED, "gain"),  # too few to tell
