@@ -28,7 +28,7 @@ choices = [
 # Labels are used to score, never to fit.
 
 search = GridSearchCV(
-    SpriteClustering(n_clusters=10, max_epochs=10, tol=0.01, random_state=0),
+    SpriteClustering(n_clusters=10, max_epochs=12, tol=0.02, random_state=0),
     {"transformations": choices},
     scoring={"agreement": "adjusted_rand_score", "fit": None},
     refit="agreement",
