@@ -3,8 +3,8 @@ Which transformations?
 ======================
 
 A grid search over what may happen to a sprite. Where a few labels are known, they can
-choose. The held-out error cannot: it falls with every freedom, as the second panel
-shows.
+choose. The held-out error cannot: the more freedom, the lower it is, or hardly higher,
+as the second panel shows.
 """
 
 import matplotlib.pyplot as plt
