@@ -200,16 +200,19 @@ def test_things_on_black_are_scaled_and_masks_where_images_show_it(
     assert (taken["transformations"], taken["color"]) == (poses, color)
 
 
-def test_things_on_black_that_are_never_alike_are_no_masks():
+@pytest.mark.parametrize("n_kinds", [2, 160])
+def test_things_on_black_that_are_never_alike_are_no_masks(n_kinds):
     draws = np.random.default_rng(0)
+    fields = gaussian_filter(draws.normal(size=(n_kinds, 18, 18)), (0, 3, 3))
+    y, x = np.mgrid[:18, :18] - 8.5
+    fields = fields / fields.std() + 2 - np.hypot(y, x) / 3.5  # round, with soft edges
+    blots = (2 * fields + 0.5).clip(0, 1)
     images = np.zeros((80, 48, 48))
-    for image in images:
-        blots = gaussian_filter(draws.normal(size=(2, 18, 18)), (0, 2.5, 2.5)) > 0.02
-        for blot, left in zip(blots, (4, 27), strict=True):
-            blot[[0, -1]] = blot[:, [0, -1]] = False
-            image[15:33, left : left + 18][blot] = 0.9
+    for k in range(160):
+        left = 27 * (k % 2) + draws.integers(1, 3)
+        images[k // 2, 15:33, left : left + 18] = 0.9 * blots[k % n_kinds]
     taken = fitted(images, n_backgrounds=0).resolved_params_
-    assert taken["color"] == "gain"
+    assert taken["color"] == ("flat" if n_kinds == 2 else "gain")
 
 
 def test_given_sprites_tell_their_size():
