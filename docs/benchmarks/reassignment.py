@@ -119,10 +119,11 @@ def summary(path: Path) -> str:
             mine = [r for r in rows if r["set"] == name and r["rule"] == rule]
             if not mine:
                 continue
-            accuracy, nmi, seconds, share = (
-                np.array([r.get(key, r.get("fit_s")) for r in mine])
-                for key in ("accuracy", "nmi", "fit_cpu_s", "share")
+            accuracy, nmi, share = (
+                np.array([r[key] for r in mine]) for key in ("accuracy", "nmi", "share")
             )
+            # rows older than the processor's time have only that of the clock
+            seconds = np.array([r.get("fit_cpu_s", r["fit_s"]) for r in mine])
             cells = [
                 name,
                 rule,

@@ -41,8 +41,8 @@ class Swap:
         Share of the epochs after which the number wanted is left.
     n_images : int, default=2000
         Images on which splits are tested, and that decide which sprites go for good;
-        at most three quarters of the images where these are more than 1,000, and over a
-        background, where an image takes longer, 1,000 decide what goes.
+        of a set, at most three quarters or 1,000, whichever is more. Over a background,
+        where an image takes longer, at most 1,000 decide what goes.
 
     Raises
     ------

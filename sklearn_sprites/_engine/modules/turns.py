@@ -17,7 +17,7 @@ from sklearn_sprites._engine.ops.warps import affine_part
 TURNING = ("rotation", "similarity")  # families that hold every turn
 LEANING = (*TURNING, "affine", "projective")  # that hold at least small turns
 TURNS = 24  # between which alignment finds the way
-LEANS = (0.0, -22.5, 22.5, -45.0, 45.0)  # degrees, likewise, of what only leans
+SMALL_TURNS = (0.0, -22.5, 22.5, -45.0, 45.0)  # degrees, likewise, of what only leans
 SHIFT = 0.25  # of half a side, likewise
 
 
@@ -35,7 +35,7 @@ def with_turns(family: Family) -> Family:
 
 def with_leans(family: Family) -> Family:
     """The family whose alignments start from some small turns, the first is none."""
-    angles = torch.deg2rad(torch.tensor(LEANS))
+    angles = torch.deg2rad(torch.tensor(SMALL_TURNS))
     return replace(family, turns=turning(angles.to(family.basis), family.grid))
 
 
