@@ -43,7 +43,8 @@ def seen_choices(
     pictures and on black may be turned; sprites that are only moved are as large as
     what recurs, and those that are scaled are larger, over a plain ground, where all is
     large, and smaller where most is small. Uneven light on a plain ground is taken off.
-    Things of one color over pictures are masks, turned unless these are all upright.
+    Things of one color over pictures are masks, turned unless these are all upright; on
+    black they may be masks, and layers may be scaled.
     Over several backgrounds nothing else is judged, and nothing at all where images are
     no pictures.
     """
@@ -149,18 +150,21 @@ def _seen_on_black(params: dict[str, Any], look: "FirstLook") -> dict[str, Any]:
         are_turned = lie_in_several_directions(look, in_all=True)
         if are_turned or sizes_vary(look):
             seen["transformations"] = POSES if are_turned else POSES[:2]
-        poses, may_be_masks = seen.get("transformations", POSES[:2]), True
+        poses = seen.get("transformations", POSES[:2])
     else:
         poses = expanded("transformations", tuple(named))
-        are_turned, may_be_masks = "rotation" in poses, "scale" in poses
-    has_pictures = not isinstance(params["init"], str | ConstantSprites)
-    is_open = params["color"] == "flat" or (
-        params["color"] == "auto" and not has_pictures
-    )
-    may_be_masks &= is_open and are_of_one_color(look)
-    if may_be_masks and have_soft_edges(look) and recur(look, are_turned):
-        seen |= {"color": "flat"}
-        seen |= {"transformations": poses} if isinstance(named, str) else {}
+    is_open = isinstance(params["init"], str | ConstantSprites)
+    colors = ("auto", "flat") if is_open else ("flat",)
+    if (
+        params["color"] in colors
+        and "scale" in poses
+        and are_of_one_color(look)
+        and have_soft_edges(look)
+        and recur(look, "rotation" in poses)
+    ):
+        seen["color"] = "flat"
+        if isinstance(named, str):
+            seen["transformations"] = poses
     return seen
 
 

@@ -88,11 +88,20 @@ class Blobs(NamedTuple):
     compact: Tensor  # area relative to the ellipse of the same moments
 
 
-def blobs(label: Tensor) -> Blobs:
-    """Measure the components of :func:`components`."""
-    where = label.nonzero()  # (p, 3)
+def numbered(label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels (p, 3) of :func:`components`, names (n,) of these, and whose pixels are.
+
+    A name is the image's number times one more than its pixels, and the label.
+    """
+    where = label.nonzero()
     numbers = where[:, 0] * (label[0].numel() + 1) + label[tuple(where.T)]
     names, index = numbers.unique(return_inverse=True)
+    return where, names, index
+
+
+def blobs(label: Tensor) -> Blobs:
+    """Measure the components of :func:`components`."""
+    where, names, index = numbered(label)
     points = where[:, [2, 1]].to(torch.float32) + 0.5
     zeros = points.new_zeros((len(names), 2))
     area = torch.bincount(index, minlength=len(names)).to(points)

@@ -11,6 +11,7 @@ from sklearn_sprites._engine.scene_spec import POSES
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.training.components import (
     behind,
+    numbered,
     object_windows,
     shown_apart,
 )
@@ -21,7 +22,7 @@ from sklearn_sprites._engine.training.turned_windows import (
     left_in_turns,
 )
 
-FEWEST = 20  # things that stand alone
+FEWEST, EACH = 20, 4  # things that stand alone, and for each sprite, that can tell
 VARY = 0.8  # of what masks as they are leave may those of one size leave
 RECUR = 0.07  # share of masks that K of them may leave, if these are seen again
 FAINT = 0.8  # of the strongest contrast of a thing, at its edges,
@@ -35,9 +36,9 @@ def sizes_vary(look: FirstLook) -> bool:
     """
     with isolated(grad=False):
         masks = [unit_masks(look, POSES[:count]).flatten(1) for count in (1, 2)]
-        if len(masks[0]) < FEWEST:
-            return False
         k = look.spec.n_sprites
+        if len(masks[0]) < max(FEWEST, EACH * k):
+            return False
         as_they_are, in_one_size = (float(left_upright(x, k).mean()) for x in masks)
         return as_they_are > ALIKE and in_one_size < VARY * as_they_are
 
@@ -46,7 +47,7 @@ def recur(look: FirstLook, are_turned: bool) -> bool:
     """Whether a few masks are seen again and again, in one size, or also turned."""
     with isolated(grad=False):
         masks, k = unit_masks(look, POSES[:2]), look.spec.n_sprites
-        if len(masks) < FEWEST:
+        if len(masks) < max(FEWEST, EACH * k):
             return False
         draws = generator(np.random.SeedSequence(0), "cpu")
         left = (
@@ -65,14 +66,10 @@ def have_soft_edges(look: FirstLook) -> bool:
     with isolated(grad=False):
         views, spec = look.views, look.spec
         contrast = (image_of(views, spec) - behind(views, spec)).square().sum(1).sqrt()
-        label = shown_apart(views, spec)
-        shown = label > 0
-        image, *_ = shown.nonzero().unbind(1)
-        numbers = image * (label[0].numel() + 1) + label[shown]
-        names, index = numbers.unique(return_inverse=True)
+        where, names, index = numbered(shown_apart(views, spec))
         if not len(names):
             return False
-        seen, zeros = contrast[shown], contrast.new_zeros(len(names))
+        seen, zeros = contrast[tuple(where.T)], contrast.new_zeros(len(names))
         strongest = zeros.scatter_reduce(0, index, seen, "amax")
         is_faint = (seen < FAINT * strongest[index]).to(seen)
         share = zeros.index_add(0, index, is_faint) / index.bincount()
