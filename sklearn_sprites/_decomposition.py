@@ -169,7 +169,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         First sprites: clusters of the windows in which blobs find objects, all of one
         color, see :class:`ConstantSprites`, or an array of shape (n_sprites, h, w, C or
         C + 1), in the units of X, the last channel of C + 1 being the opacity, from 0
-        to 1; where sprites are masks, with ``color="flat"``, nothing else counts.
+        to 1. Where sprites are masks, with ``color="flat"``, and on black with gains
+        where layers are not only moved, nothing else counts, and an array without
+        opacities is as opaque as it is bright.
     n_init : int, default=1
         Number of fits from different seeds; the one with the lowest objective is kept.
     max_rounds : int, default=40

@@ -261,12 +261,26 @@ def given_scene_sprites(
     sprites = sprites.reshape(*size, -1)
     colors = scaling.to_model(sprites[..., : spec.channels], "init")
     alpha = sprites[..., spec.channels :].astype(np.float32)
-    if alpha.shape[-1] == 0:
+    if alpha.shape[-1] == 0 and spec.is_masked:
+        colors, alpha = brightness_as_opacity(colors)
+    elif alpha.shape[-1] == 0:
         alpha = np.ones_like(colors[..., :1])
     if not spec.has_shades:  # sprites are masks
         colors = np.ones_like(colors)
     both = np.concatenate([colors, alpha], axis=-1)
     return np.ascontiguousarray(both.transpose(0, 3, 1, 2))
+
+
+def brightness_as_opacity(pictures: NDArray) -> tuple[NDArray, NDArray]:
+    """One color per picture (K, h, w, C), and how bright it is where, at most 1.
+
+    Gray pictures look on black as before. A black one shows nothing, and stays opaque.
+    """
+    bright = pictures.clip(0).mean(-1, keepdims=True)
+    most = bright.max((1, 2), keepdims=True)
+    alpha = np.divide(bright, most, out=np.ones_like(bright), where=most > 0)
+    brightest = np.broadcast_to(pictures.max((1, 2), keepdims=True), pictures.shape)
+    return brightest, alpha
 
 
 def constant_sprites(init: ConstantSprites, spec: SceneSpec) -> NDArray:

@@ -377,6 +377,19 @@ def test_given_sprites_are_in_the_users_units():
     assert max(nearest) < 40
 
 
+@pytest.mark.parametrize("color", ["gain", "flat"])
+def test_given_pictures_without_opacities_are_masks_by_their_brightness(color):
+    pictures = 0.5 * np.pad(SHAPES, [(0, 0), (1, 1), (1, 1)])
+    white = np.ones((*pictures.shape, 3))
+    same = np.concatenate([white, 2 * pictures[..., None]], axis=-1)
+    given = np.stack([pictures] * 3, axis=-1)
+    params = {"transformations": ("similarity",), "color": color, "max_rounds": 1}
+    model, masked = [
+        make_decomposition(**params, init=init).fit(X) for init in (given, same)
+    ]
+    np.testing.assert_array_equal(model.sprites_, masked.sprites_)
+
+
 @pytest.mark.parametrize(
     ("short", "names"),
     [

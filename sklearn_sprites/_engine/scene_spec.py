@@ -181,6 +181,12 @@ class SceneSpec:
         return self.has_bias or (bool(self.n_backgrounds) and self.color == "gain")
 
     @property
+    def is_masked(self) -> bool:
+        """Whether all that search learns of sprites is their masks."""
+        is_toned = self.has_own_colors or self.is_shaded or self.is_additive
+        return not self.has_shades or not is_toned
+
+    @property
     def has_level(self) -> bool:
         """Whether a level of the background is solved with the colors of layers."""
         return bool(self.n_backgrounds) and self.background_color == "flat"
