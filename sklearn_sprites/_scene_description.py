@@ -272,15 +272,15 @@ def given_scene_sprites(
 
 
 def brightness_as_opacity(pictures: NDArray) -> tuple[NDArray, NDArray]:
-    """One color per picture (K, h, w, C), and how bright it is where, at most 1.
+    """Colors (K, h, w, C) and opacities (K, h, w, 1) that look on black as pictures do.
 
-    Gray pictures look on black as before. A black one shows nothing, and stays opaque.
+    Where a picture is brightest, in any channel, it is opaque. A black one is all over.
     """
-    bright = pictures.clip(0).mean(-1, keepdims=True)
+    bright = pictures.clip(0).max(-1, keepdims=True)
     most = bright.max((1, 2), keepdims=True)
     alpha = np.divide(bright, most, out=np.ones_like(bright), where=most > 0)
-    brightest = np.broadcast_to(pictures.max((1, 2), keepdims=True), pictures.shape)
-    return brightest, alpha
+    hidden = np.broadcast_to(most, pictures.shape).copy()
+    return np.divide(pictures, alpha, out=hidden, where=alpha > 0), alpha
 
 
 def constant_sprites(init: ConstantSprites, spec: SceneSpec) -> NDArray:

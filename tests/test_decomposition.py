@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_sprites import LayeredSpriteDecomposition, Search
+from sklearn_sprites._scene_description import brightness_as_opacity
 from sklearn_sprites.metrics import (
     foreground_adjusted_rand_scorer,
     mean_class_accuracy_scorer,
@@ -388,6 +389,16 @@ def test_given_pictures_without_opacities_are_masks_by_their_brightness(color):
         make_decomposition(**params, init=init).fit(X) for init in (given, same)
     ]
     np.testing.assert_array_equal(model.sprites_, masked.sprites_)
+
+
+def test_pictures_look_on_black_as_they_do_with_their_brightness_as_opacity():
+    pictures = np.random.default_rng(0).uniform(size=(3, 5, 4, 3))
+    pictures[0, :2], pictures[1] = 0, 0
+    colors, alpha = brightness_as_opacity(pictures)
+    np.testing.assert_allclose(colors * alpha, pictures, rtol=1e-12)
+    np.testing.assert_array_equal(alpha.max((1, 2, 3)), 1)
+    assert (alpha[0, :2] == 0).all()
+    assert colors.max() <= pictures.max() * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(
