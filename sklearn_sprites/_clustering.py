@@ -607,7 +607,8 @@ class SpriteClustering(
         """Bring each image into the frame of its sprite.
 
         Slopes are taken off, warps and colors are undone, and thickness to first order;
-        ``"morphological"`` has no inverse and is left as it is.
+        ``"morphological"`` has no inverse and is left as it is. Images are read by
+        cubic interpolation, so values may lie a little outside of their range.
 
         Parameters
         ----------

@@ -109,17 +109,27 @@ class Sequence:
     def undo(self, images: Tensor, params: dict[str, Tensor]) -> Tensor:
         """Bring images (m, C, H, W) into the sprite's frame; outside: the border.
 
-        Rigid warps are inverted in closed form, splines by fixed-point iteration,
-        thickness to first order; a morphological transformation has no inverse and is
-        left as it is.
+        Warps are inverted, thickness to first order; a morphological transformation has
+        no inverse and is left as it is. A sprite is drawn by one interpolation and is
+        sharper than its images for that; a second one makes these even softer, so they
+        are read by cubic interpolation, which keeps more of their contrast.
         """
         first = next(iter(params.values()), None)
         if first is None:
             return images
         if "thickness" in params:
             images = grown(images, -params["thickness"], self.step)
-        points = self.grid.points.expand(len(first), -1, -1)
-        start = points
+        canvas = pad_to_canvas(images, "border")
+        flow = self.inverse_flow(params, len(first))
+        return sample(canvas, flow, self.grid, "border", mode="bicubic")
+
+    def inverse_flow(self, params: dict[str, Tensor], m: int) -> Tensor:
+        """Where pixels of `m` sprites are shown in their images, (m, 2, P).
+
+        Rigid warps are inverted in closed form, splines by fixed-point iteration.
+        """
+        start = self.grid.points.expand(m, -1, -1)
+        points = start
         for name in self.names:
             if name == "thin_plate_spline" and name in params:
                 points = self._undo_spline(points, params[name])
@@ -127,8 +137,7 @@ class Sequence:
                 matrix = warps.homography(name, params[name], self.aspect)
                 inverse = torch.linalg.inv_ex(matrix)[0]
                 points = warps.apply_homography(points, inverse)
-        flow = points - start
-        return sample(pad_to_canvas(images, "border"), flow, self.grid, "border")
+        return points - start
 
     def _undo_spline(self, points: Tensor, params: Tensor) -> Tensor:
         """Where a spline looks at points; each goes on as far as that brings it nearer.

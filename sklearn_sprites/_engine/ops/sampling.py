@@ -75,7 +75,13 @@ def pad_to_canvas(images: Tensor, padding: str) -> Tensor:
     return F.pad(images, extra, mode="replicate" if padding == "border" else "constant")
 
 
-def sample(canvas: Tensor, flow: Tensor | None, grid: Grid, padding: str) -> Tensor:
+def sample(
+    canvas: Tensor,
+    flow: Tensor | None,
+    grid: Grid,
+    padding: str,
+    mode: str = "bilinear",
+) -> Tensor:
     """Read padded images at displaced pixel centres.
 
     Parameters
@@ -84,6 +90,7 @@ def sample(canvas: Tensor, flow: Tensor | None, grid: Grid, padding: str) -> Ten
     flow : (m, 2, P) or None for no displacement.
     grid : the output's pixel centres.
     padding : what lies outside, ``"border"`` or ``"zeros"``.
+    mode : ``"bilinear"``, or ``"bicubic"``, which blurs less and may overshoot.
 
     Returns
     -------
@@ -96,5 +103,5 @@ def sample(canvas: Tensor, flow: Tensor | None, grid: Grid, padding: str) -> Ten
         where.nan_to_num_(0.0, FAR, -FAR)
     where = where.view(-1, 2, grid.height, grid.width).permute(0, 2, 3, 1)
     return F.grid_sample(
-        canvas, where, mode="bilinear", padding_mode=padding, align_corners=False
+        canvas, where, mode=mode, padding_mode=padding, align_corners=False
     )
