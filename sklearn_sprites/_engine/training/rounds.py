@@ -19,6 +19,7 @@ from sklearn_sprites._engine.scene_settings import (
 )
 from sklearn_sprites._engine.scene_spec import SceneSpec
 from sklearn_sprites._engine.search.sprites import enlarged, pooled, received
+from sklearn_sprites._engine.training.best_round import best, rivals
 from sklearn_sprites._engine.training.gradient_rounds import GradientLearner
 from sklearn_sprites._engine.training.ground import Scenery, make_scenery
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
@@ -146,7 +147,9 @@ def _run(
     first = ALONE if has_picture else FIRST
     learner.begin(scenery.views(_some(data, max(count, first), draws)))
     most, phase = max(settings.max_rounds, 1), 0
+    before: list[NDArray] = []  # sprites of each round, in its pixels
     for turn in range(most):
+        before.append(learner.published())
         exploring = learner.explores and not phase and turn < EXPLORING * most
         batch = scenery.views(_some(data, count, draws))
         losses.append(learner.round(batch, exploring))
@@ -157,7 +160,15 @@ def _run(
             if not exploring:
                 break
             phase = turn + 1
-    found = fitted()
+    found, rounds = fitted(), [] if learner.explores else rivals(losses)
+    if rounds:
+        views = scenery.views(_some(data, count, draws))
+        contenders = [learner.published(), *(before[i] for i in rounds)]
+        chosen = best(contenders, views, learner)
+        if chosen:
+            sprites = enlarged(contenders[chosen], spec.reduction)
+            arrays = {**found.arrays, "sprites": sprites}
+            found = replace(found, arrays=arrays, loss=losses[rounds[chosen - 1]])
     if not spec.has_details:
         return found
     whole = scenery._replace(spec=replace(spec, coarsest=1))
