@@ -179,7 +179,7 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
         :class:`Regression` or :class:`Attention`, of epochs, passes over all images.
     images_per_round : "auto" or int, default="auto"
         Number of random images in a round. ``"auto"``: 400 if layers are only moved, in
-        tints on black, 160 otherwise, 96 over pictures. Epochs of :class:`Regression`
+        tints on black, 320 otherwise, 96 over pictures. Epochs of :class:`Regression`
         and :class:`Attention` pass over all images.
     tol : float, default=1e-3
         Learning ends when rounds lower the loss by less than this share of it.
@@ -227,8 +227,9 @@ class LayeredSpriteDecomposition(TransformerMixin, AbstractSpriteEstimator):
     loss_curve_ : ndarray of float64
         Mean squared error per value of the scaled images in every round.
     restarts_ : dict of str to ndarray of shape (n_init,)
-        A column each for ``"loss"``, of the last round; ``"objective"``, squared error
-        and penalties of all images, per value; ``"n_iter"``; ``"diverged"``;
+        A column each for ``"loss"``, of the last round or, if its sprites were undone,
+        of the round before which they were better; ``"objective"``, squared error and
+        penalties of all images, per value; ``"n_iter"``; ``"diverged"``;
         ``"n_used"``, sprites that are shown; ``"n_objects"``, the mean per image.
     resolved_params_ : dict of str to object
         `transformations`, `color`, `background`, `sprite_size` and `penalty` as they

@@ -131,7 +131,7 @@ class SceneSettings:
     sprite_update: str = "closed_form"
 
 
-SHIFTED, POSED, SHADED = 400, 160, 96
+SHIFTED, POSED, SHADED = 400, 320, 96
 SPRITE_UPDATES = ("closed_form", "gradient")
 PENALTY_PER_VALUE = 2.5e-5  # squared error per pixel and channel of the image
 DEARER = 3.0  # times this over pictures, where shading is never drawn exactly

@@ -5,8 +5,10 @@ may spoil sprites. What rounds tell of their sprites is the error of images of t
 own, so that the few with the least of it are compared on the same images.
 """
 
+import math
 from dataclasses import replace
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +18,8 @@ from sklearn_sprites._engine.search.sprites import received
 from sklearn_sprites._engine.training.learner import AbstractLearner
 
 RIVALS = 2  # rounds with whose sprites the last ones are compared, at most
-WORSE = 1.05  # times what a rival leaves: less may be luck
+WORSE = 1.05  # times the loss of a rival that the last round must have for that
+SURE = 3.0  # standard errors by which a rival leaves less, on average over images
 BATCH = 16
 
 
@@ -29,18 +32,20 @@ def rivals(losses: list[float]) -> list[int]:
 def best(sprites: list[NDArray], images: Tensor, learner: AbstractLearner) -> int:
     """Which sprites, as `learner` publishes them, explain images best.
 
-    The first ones, unless others are clearly better.
+    The first ones, unless others do so beyond the doubt that a few images leave.
     """
-    values = [_objective(each, images, learner) for each in sprites]
-    least = min(range(len(values)), key=values.__getitem__)
-    return least if WORSE * values[least] < values[0] else 0
+    left = torch.stack([_objectives(each, images, learner) for each in sprites])
+    gain = left[0] - left  # (sprites, n)
+    least = int(gain.mean(1).argmax())
+    doubt = gain[least].std(correction=0) / math.sqrt(len(images))
+    return least if gain[least].mean() > SURE * doubt else 0
 
 
-def _objective(sprites: NDArray, images: Tensor, learner: AbstractLearner) -> float:
-    """Squared error and penalties, by the search of a round."""
+def _objectives(sprites: NDArray, images: Tensor, learner: AbstractLearner) -> Tensor:
+    """Squared errors and penalties of images (n,), by the search of a round."""
     spec, penalty = learner.spec, learner.penalty
     quick = replace(learner.settings.search, restarts=0, replacements=0)
     first = received(sprites, spec, str(images.device))
     searcher = make_searcher(spec, quick, penalty, first)
     layers = layers_found(images, searcher, BATCH)
-    return sum(float(objective(found, penalty).double().sum()) for _, found in layers)
+    return torch.cat([objective(found, penalty).double() for _, found in layers])
