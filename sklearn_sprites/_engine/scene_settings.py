@@ -117,8 +117,7 @@ class SceneSettings:
     be shown; "auto" grows with the image, see :func:`resolve_penalty`.
     ``images_per_round`` is by default :data:`SHIFTED` where sprites are only shifted,
     :data:`POSED` in other poses, which take longer to find, and :data:`SHADED` over
-    pictures. ``sprite_update`` is
-    one of :data:`SPRITE_UPDATES`.
+    pictures. ``sprite_update`` is one of :data:`SPRITE_UPDATES`.
     """
 
     search: SearchPlan = field(default_factory=SearchPlan)

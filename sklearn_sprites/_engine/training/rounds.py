@@ -162,13 +162,10 @@ def _run(
             phase = turn + 1
     found, rounds = fitted(), [] if learner.explores else rivals(losses)
     if rounds:
-        views = scenery.views(_some(data, count, draws))
-        contenders = [learner.published(), *(before[i] for i in rounds)]
-        chosen = best(contenders, views, learner)
-        if chosen:
-            sprites = enlarged(contenders[chosen], spec.reduction)
-            arrays = {**found.arrays, "sprites": sprites}
-            found = replace(found, arrays=arrays, loss=losses[rounds[chosen - 1]])
+        earlier = {losses[i]: before[i] for i in rounds}
+        found = _undone(
+            found, earlier, scenery.views(_some(data, count, draws)), learner
+        )
     if not spec.has_details:
         return found
     whole = scenery._replace(spec=replace(spec, coarsest=1))
@@ -177,6 +174,22 @@ def _run(
     views = whole.views(_some(data, count, draws))
     sprites = with_details(found.sprites, views, task)
     return replace(found, arrays={**found.arrays, "sprites": sprites})
+
+
+def _undone(
+    found: FittedScenes,
+    earlier: dict[float, NDArray],
+    views: Tensor,
+    learner: AbstractLearner,
+) -> FittedScenes:
+    """With sprites of earlier rounds, by loss, where they explain views better."""
+    contenders = [(found.loss, learner.published()), *earlier.items()]
+    chosen = best([sprites for _, sprites in contenders], views, learner)
+    if not chosen:
+        return found
+    loss, sprites = contenders[chosen]
+    arrays = {**found.arrays, "sprites": enlarged(sprites, found.spec.reduction)}
+    return replace(found, arrays=arrays, loss=loss)
 
 
 def _asked(on_round: OnRound, info: RoundInfo) -> bool:
