@@ -30,6 +30,11 @@ class SearchPlan:
     poor: float = 0.025
     parts: float = 0.9
 
+    @property
+    def brief(self) -> "SearchPlan":
+        """The same without further attempts at images that stay poor."""
+        return replace(self, restarts=0, replacements=0)
+
 
 WIDE = (0.24, 0.29, 0.35, 0.42, 0.5, 0.6, 0.72, 0.86, 1.03, 1.24, 1.49)
 OVER_PLAIN = SearchPlan()

@@ -6,12 +6,12 @@ own, so that the few with the least of it are compared on the same images.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.improve import objective
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import received
@@ -20,7 +20,6 @@ from sklearn_sprites._engine.training.learner import AbstractLearner
 RIVALS = 2  # rounds with whose sprites the last ones are compared, at most
 WORSE = 1.05  # times the loss of a rival that the last round must have for that
 SURE = 3.0  # standard errors by which a rival leaves less, on average over images
-BATCH = 16
 
 
 def rivals(losses: list[float]) -> list[int]:
@@ -44,7 +43,7 @@ def best(sprites: list[NDArray], images: Tensor, learner: AbstractLearner) -> in
 def _objectives(sprites: NDArray, images: Tensor, learner: AbstractLearner) -> Tensor:
     """Squared errors and penalties of images (n,), by the search of a round."""
     spec, penalty = learner.spec, learner.penalty
-    quick = replace(learner.settings.search, restarts=0, replacements=0)
+    quick = learner.settings.search.brief
     first = received(sprites, spec, str(images.device))
     searcher = make_searcher(spec, quick, penalty, first)
     layers = layers_found(images, searcher, BATCH)

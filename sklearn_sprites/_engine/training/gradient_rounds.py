@@ -1,18 +1,16 @@
 """Rounds in which sprites take gradient steps, under layers that search finds."""
 
-from dataclasses import replace
-
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published, received, with_alpha
 from sklearn_sprites._engine.training.adam import Adam, Group
 from sklearn_sprites._engine.training.learner import AbstractLearner, Task
 
-BATCH = 16
 PASSES = 4  # over the images of a round
 RATE = 2e-2  # step size, in the scale of sprites in [0, 1]
 BRIGHTEST = 0.95  # quantile of a sprite that is one: its color does the rest
@@ -56,7 +54,7 @@ class GradientLearner(AbstractLearner):
 
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, then gradient steps on the error of what was found."""
-        quick = replace(self.settings.search, restarts=0, replacements=0)
+        quick = self.settings.search.brief
         sprites = Sprites(self.sprites().planes.detach())
         searcher = make_searcher(self.spec, quick, self.penalty, sprites)
         batches, error = [], 0.0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.ground import image_of
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import Found, layers_found, make_searcher
@@ -34,7 +35,6 @@ from sklearn_sprites._engine.training.scene_evidence import (
     mask_evidence,
 )
 
-BATCH = 16
 MEMORY = 0.6  # of what earlier rounds saw
 PRIOR = 0.1  # squared contrast that a mask as it was is worth
 TRUSTED = 25.0  # times the penalty that a layer saves before it teaches
@@ -87,7 +87,7 @@ class PosedLearner(AbstractLearner):
         """The masks that explain some images best."""
         if len(starts) == 1:
             return starts[0]
-        quick = replace(self.settings.search, restarts=0, replacements=0)
+        quick = self.settings.search.brief
         errors = []
         for masks in starts:
             sprites = steep(masks, self.contrast, self.spec)
@@ -105,7 +105,7 @@ class PosedLearner(AbstractLearner):
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve the masks."""
         self.turn += 1
-        quick = replace(self.settings.search, restarts=0, replacements=0)
+        quick = self.settings.search.brief
         searcher = make_searcher(self.spec, quick, self.penalty, self.sprites())
         return self.learn(layers_found(images, searcher, BATCH), images)
 

@@ -160,12 +160,10 @@ def _run(
             if not exploring:
                 break
             phase = turn + 1
-    found, rounds = fitted(), [] if learner.explores else rivals(losses)
-    if rounds:
-        earlier = {losses[i]: before[i] for i in rounds}
-        found = _undone(
-            found, earlier, scenery.views(_some(data, count, draws)), learner
-        )
+    found = fitted()
+    if not learner.explores and rivals(losses):
+        views = scenery.views(_some(data, count, draws))
+        found = _undone(found, before, views, learner)
     if not spec.has_details:
         return found
     whole = scenery._replace(spec=replace(spec, coarsest=1))
@@ -177,19 +175,17 @@ def _run(
 
 
 def _undone(
-    found: FittedScenes,
-    earlier: dict[float, NDArray],
-    views: Tensor,
-    learner: AbstractLearner,
+    found: FittedScenes, before: list[NDArray], views: Tensor, learner: AbstractLearner
 ) -> FittedScenes:
-    """With sprites of earlier rounds, by loss, where they explain views better."""
-    contenders = [(found.loss, learner.published()), *earlier.items()]
-    chosen = best([sprites for _, sprites in contenders], views, learner)
+    """With the sprites `before` some round, where they explain views better."""
+    rounds = rivals(found.loss_curve)
+    contenders = [learner.published(), *(before[i] for i in rounds)]
+    chosen = best(contenders, views, learner)
     if not chosen:
         return found
-    loss, sprites = contenders[chosen]
-    arrays = {**found.arrays, "sprites": enlarged(sprites, found.spec.reduction)}
-    return replace(found, arrays=arrays, loss=loss)
+    sprites = enlarged(contenders[chosen], found.spec.reduction)
+    loss = found.loss_curve[rounds[chosen - 1]]
+    return replace(found, arrays={**found.arrays, "sprites": sprites}, loss=loss)
 
 
 def _asked(on_round: OnRound, info: RoundInfo) -> bool:

@@ -1,14 +1,13 @@
 """Details of masks that were learned from reduced scenes: rounds at full size."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.ops.resizing import in_pixels_of
-from sklearn_sprites._engine.search.batches import take
+from sklearn_sprites._engine.search.batches import BATCH, take
 from sklearn_sprites._engine.search.scene import (
     Found,
     find_layers,
@@ -18,7 +17,7 @@ from sklearn_sprites._engine.search.scene import (
 )
 from sklearn_sprites._engine.search.sprites import pooled, received
 from sklearn_sprites._engine.training.learner import Task
-from sklearn_sprites._engine.training.posed_rounds import BATCH, PosedLearner
+from sklearn_sprites._engine.training.posed_rounds import PosedLearner
 
 ROUNDS = 2
 
@@ -39,7 +38,7 @@ def _layers(images: Tensor, learner: PosedLearner) -> Iterator[tuple[Tensor, Fou
     """Some images at a time, with their layers."""
     spec, penalty = learner.spec, learner.penalty
     inner, side = spec.reduced(), spec.reduction
-    quick = replace(learner.settings.search, restarts=0, replacements=0)
+    quick = learner.settings.search.brief
     small = received(pooled(learner.published(), side), inner, str(images.device))
     searcher = make_searcher(inner, quick, penalty / side**2, small)
     finisher = make_finisher(spec, quick, penalty, learner.sprites())

@@ -1,7 +1,6 @@
 """Rounds for sprites with masks and appearances, in tints, over a background."""
 
 import math
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_sprites._engine.scene_spec import SceneSpec
+from sklearn_sprites._engine.search.batches import BATCH
 from sklearn_sprites._engine.search.layers import Layers, Sprites, draw, picture
 from sklearn_sprites._engine.search.scene import layers_found, make_searcher
 from sklearn_sprites._engine.search.sprites import published
@@ -29,7 +29,6 @@ from sklearn_sprites._engine.training.shaded_evidence import (
 )
 from sklearn_sprites._engine.training.shaded_kmeans import BRIGHTEST, shaded_kmeans
 
-BATCH = 16
 MEMORY = 0.8  # of what earlier rounds saw
 FIRST = 6.0  # evidence in every pixel that the first sprites are worth
 EXPLAINED = 0.3  # share of its energy that a layer leaves which teaches
@@ -66,7 +65,7 @@ class ShadedLearner(AbstractLearner):
 
     def round(self, images: Tensor, exploring: bool) -> float:
         """Search, and solve masks and appearances."""
-        quick = replace(self.settings.search, restarts=0, replacements=0)
+        quick = self.settings.search.brief
         sprites = Sprites(self.planes)
         searcher = make_searcher(self.spec, quick, self.penalty, sprites)
         sums, error = MEMORY * self.sums, 0.0
