@@ -166,12 +166,7 @@ def _run(
         found = _undone(found, before, views, learner)
     if not spec.has_details:
         return found
-    whole = scenery._replace(spec=replace(spec, coarsest=1))
-    penalty = resolve_penalty(settings.penalty, spec)
-    task = Task(spec.sought(), settings, penalty, draws)
-    views = whole.views(_some(data, count, draws))
-    sprites = with_details(found.sprites, views, task)
-    return replace(found, arrays={**found.arrays, "sprites": sprites})
+    return _detailed(found, scenery, _some(data, count, draws), settings, draws)
 
 
 def _undone(
@@ -186,6 +181,22 @@ def _undone(
     sprites = enlarged(contenders[chosen], found.spec.reduction)
     loss = found.loss_curve[rounds[chosen - 1]]
     return replace(found, arrays={**found.arrays, "sprites": sprites}, loss=loss)
+
+
+def _detailed(
+    found: FittedScenes,
+    scenery: Scenery,
+    images: Tensor,
+    settings: SceneSettings,
+    draws: torch.Generator,
+) -> FittedScenes:
+    """With masks solved at full size."""
+    spec = found.spec
+    whole = scenery._replace(spec=replace(spec, coarsest=1))
+    penalty = resolve_penalty(settings.penalty, spec)
+    task = Task(spec.sought(), settings, penalty, draws)
+    sprites = with_details(found.sprites, whole.views(images), task)
+    return replace(found, arrays={**found.arrays, "sprites": sprites})
 
 
 def _asked(on_round: OnRound, info: RoundInfo) -> bool:
