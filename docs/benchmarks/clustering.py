@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from apart import run_apart
-from recipes import LARGE, SETS, load
+from recipes import ANEW, LARGE, SEED, SETS, load
 
 OPTIONS = {
     "gtsrb8": {"n_clusters": 8, "n_backgrounds": 1},
@@ -29,6 +29,7 @@ OPTIONS = {
     "shields": {"n_clusters": 8, "n_backgrounds": 1},
     "crowded_center": {"n_clusters": 10, "pixel_weights": "center"},
 }
+SIZE_POWERS = {"uneven_rare": 0.25}  # of the rule that swaps sprites, if not 1
 TARGETS = {
     "digits": (0.94, 15),
     "mnist": (0.970, 90),
@@ -54,7 +55,7 @@ def scores(labels, truth) -> dict[str, float]:
 
 def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
     """Fit once; what came out."""
-    images, truth = load(name, folder)
+    images, truth = load(name, folder, seed if name in ANEW else SEED)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     options = OPTIONS.get(name, {"n_clusters": 10})
     asked = time.perf_counter()
@@ -66,10 +67,11 @@ def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
     else:
         import torch  # noqa: F401, the first fit of a process would import it
 
-        from sklearn_sprites import SpriteClustering
+        from sklearn_sprites import SpriteClustering, Swap
 
         flat = images
-        estimator = SpriteClustering(**options, random_state=seed)
+        rule = Swap(size_power=SIZE_POWERS.get(name, 1.0))
+        estimator = SpriteClustering(**options, reassignment=rule, random_state=seed)
     began, busy = time.perf_counter(), time.process_time()
     estimator.fit(flat)
     fitted, busy = time.perf_counter(), time.process_time() - busy

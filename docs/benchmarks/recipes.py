@@ -34,7 +34,11 @@ SETS = (
     "crowded_center",
     "sloped",
     "leaning",
+    "uneven",
+    "uneven_rare",
 )
+ANEW = ("uneven", "uneven_rare")  # sets that are drawn anew for each fit
+SEED = 5  # of all the others
 LARGE = ("mnist_70k", "fashion_70k")  # sets to be asked for
 BADGES = [(220, 30, 40), (20, 110, 200), (30, 150, 60), (250, 160, 20)]  # colors
 SHIELDS = [(0.85, 0.1, 0.15), (0.1, 0.3, 0.8)]  # colors of discs and of squares
@@ -42,7 +46,7 @@ PARTS = (0.6, 0.2, 0.1, 0.05, 0.05)  # shares of nuts, washers, screws, gears, b
 ON_BELT = (0.4, 0.2, 0.2, 0.1, 0.1)  # and of these on a belt
 
 
-def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
+def load(name: str, folder: Path, seed: int = SEED) -> tuple[NDArray, NDArray]:
     """Images and labels of a set by name."""
     if name == "digits":
         digits = load_digits()
@@ -72,6 +76,9 @@ def load(name: str, folder: Path, seed: int = 5) -> tuple[NDArray, NDArray]:
         images, labels = sloped(images[:4000], seed), labels[:4000]
     elif name == "leaning":
         images, labels = leaning(images[:2000], seed), labels[:2000]
+    elif name in ANEW:
+        chosen = rare_and_frequent(labels, seed)
+        images, labels = images[chosen], labels[chosen]
     return images, labels
 
 
@@ -159,6 +166,17 @@ def leaning(images: NDArray, seed: int) -> NDArray:
         for image, angle in zip(images, angles, strict=True)
     ]
     return np.stack(turned).clip(0, 255).astype(np.uint8)
+
+
+def rare_and_frequent(labels: NDArray, seed: int) -> NDArray:
+    """Indices of 880 images of one kind down to 62 of another, which is by chance."""
+    rng = np.random.default_rng(seed)
+    counts = rng.permutation(np.geomspace(880, 63, 10).astype(int))
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == kind))[:count]
+        for kind, count in enumerate(counts)
+    ]
+    return rng.permutation(np.concatenate(chosen))
 
 
 def _deform(image: NDArray, side: int, rng: np.random.Generator) -> NDArray:

@@ -128,13 +128,29 @@ def test_a_stage_ends_on_a_plateau_and_not_before():
 
 
 @attack
-@given(draws, st.integers(1, 20), st.integers(2, 5))
-def test_removal_costs_equal_their_definition(make, n, k):
+@given(draws, st.integers(1, 20), st.integers(2, 5), st.floats(0, 1))
+def test_removal_costs_equal_their_definition(make, n, k, power):
     errors = make.uniform(n, k)
-    for gone, cost in enumerate(removal_costs(errors)):
+    owners = errors.argmin(1)
+    sums, costs = removal_costs(errors), removal_costs(errors, power)
+    for gone in range(k):
         without = errors[:, [j for j in range(k) if j != gone]]
-        expected = (without.amin(1) - errors.amin(1)).sum()
-        torch.testing.assert_close(cost, expected)
+        lost = (without.amin(1) - errors.amin(1))[owners == gone]
+        torch.testing.assert_close(sums[gone], lost.sum())
+        expected = lost.mean() * len(lost) ** power if len(lost) else lost.sum()
+        torch.testing.assert_close(costs[gone], expected)
+
+
+def test_a_rare_kind_keeps_its_sprite_before_half_of_a_frequent_one():
+    half = torch.tensor([[1.0, 1.2, 9.0, 9.0]]).repeat(300, 1)
+    other = half[:, [1, 0, 2, 3]]
+    rare = torch.tensor([[9.0, 9.0, 1.0, 4.0]]).repeat(30, 1)
+    near = torch.tensor([[9.0, 9.0, 3.0, 1.0]]).repeat(200, 1)
+    errors = torch.cat([half, other, rare, near])
+    assert least_missed(errors, 3) == [2]
+    (gone,) = least_missed(errors, 3, 0.25)
+    assert gone in (0, 1)
+    assert least_missed(errors, 2, 0.25) == [gone, 2]
 
 
 @attack

@@ -18,6 +18,7 @@ from sklearn_sprites._engine.training.reassignment import (
     LOOK,
     epochs_between,
     farewell,
+    grow,
     move,
     prospects,
     prune,
@@ -205,10 +206,10 @@ def test_pruning_takes_the_sprite_that_another_can_replace():
     active = frozenset({"affine"})
     survey(learner, active)
     (everyone,) = witnesses_at(learner, active, torch.arange(10))
-    prune(learner, 2, everyone, active)
+    prune(learner, Swap(), 2, everyone, active)
     assert len(learner.spare) == 1
     assert learner.spare[0] in (0, 2)
-    prune(learner, 2, everyone, active)
+    prune(learner, Swap(), 2, everyone, active)
     assert len(learner.spare) == 1
 
 
@@ -275,6 +276,23 @@ def test_a_moved_sprite_goes_where_a_split_gains():
     assert not learner.spare
     assert learner.splits.tolist()[2] == 1
     assert survey(learner, frozenset()).min(1).values.sum() < 0.2 * before
+
+
+@pytest.mark.parametrize(("power", "parent"), [(1.0, 2), (0.0, 1)])
+def test_a_split_goes_to_a_rare_cluster_if_its_size_counts_little(power, parent):
+    plain, lying = bars()[:1], bars()[:1].transpose(2, 3)
+    apart = [lying.roll(shift, 2) for shift in (-3, 3)]
+    sprites = torch.cat([plain, sum(apart).clamp(0, 1), plain])
+    images = [(plain * gain).repeat(200, 1, 1, 1) for gain in (0.7, 1.3)]
+    images = [some + 0.1 * Draws(2).normal(*some.shape).float() for some in images]
+    images += [some.repeat(15, 1, 1, 1) for some in apart]
+    learner = learner_of(sprites, torch.cat(images), ())
+    survey(learner, frozenset())
+    learner.ledger.retire([0])
+    learner.spare.append(0)
+    (everyone,) = witnesses_at(learner, frozenset(), torch.arange(430))
+    grow(learner, Swap(size_power=power), everyone, frozenset())
+    assert learner.splits.tolist() == [1 * (k in (0, parent)) for k in range(3)]
 
 
 def test_without_spares_nothing_moves():

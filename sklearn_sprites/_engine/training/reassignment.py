@@ -15,6 +15,7 @@ from sklearn_sprites._engine.settings import ClonePerturb, Swap
 from sklearn_sprites._engine.training.likeness import in_every_pose
 from sklearn_sprites._engine.training.loop import Learner
 from sklearn_sprites._engine.training.splits import (
+    by_size,
     least_missed,
     noise_levels,
     split_gains,
@@ -162,7 +163,7 @@ def farewell(learner: Learner, rule: Swap, n_kept: int, active: frozenset[str]) 
         n_images = judges(rule, len(learner.images))
         n_images = min(LOOK, n_images) if is_costly else n_images
         (witnesses,) = call_witnesses(learner, active, n_images)
-        prune(learner, n_kept, witnesses, active)
+        prune(learner, rule, n_kept, witnesses, active)
 
 
 def move(learner: Learner, rule: Swap, n_moved: int, active: frozenset[str]) -> None:
@@ -172,17 +173,22 @@ def move(learner: Learner, rule: Swap, n_moved: int, active: frozenset[str]) -> 
         return
     n_images = judges(rule, len(learner.images))
     some, more = call_witnesses(learner, active, LOOK, n_images)
-    prune(learner, n_kept, some, active)
-    grow(learner, more, active)
+    prune(learner, rule, n_kept, some, active)
+    grow(learner, rule, more, active)
 
 
 def prune(
-    learner: Learner, n_kept: int, witnesses: Witnesses, active: frozenset[str]
+    learner: Learner,
+    rule: Swap,
+    n_kept: int,
+    witnesses: Witnesses,
+    active: frozenset[str],
 ) -> None:
     """Take the sprites that are missed least out of use, until `n_kept` are left."""
     if learner.n_used <= n_kept:
         return
-    gone = least_missed(prospects(learner, witnesses, active), n_kept)
+    errors = prospects(learner, witnesses, active)
+    gone = least_missed(errors, n_kept, rule.size_power)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
 
@@ -225,7 +231,9 @@ def _posed(learner: Learner, rows: Tensor) -> Tensor | None:
     return in_every_pose(learner.model.sprites, first_family(images, spec, name))
 
 
-def grow(learner: Learner, witnesses: Witnesses, active: frozenset[str]) -> None:
+def grow(
+    learner: Learner, rule: Swap, witnesses: Witnesses, active: frozenset[str]
+) -> None:
     """Give spare sprites to the clusters that gain most by a split.
 
     What a split would gain is only an estimate, so every split that a cluster has
@@ -239,6 +247,7 @@ def grow(learner: Learner, witnesses: Witnesses, active: frozenset[str]) -> None
     gains, halves = split_gains(
         features, owners, learner.model.spec.n_sprites, learner.draws
     )
+    gains = by_size(gains, owners, rule.size_power)
     hopes = gains * 0.5 ** learner.splits.to(gains)
     ranked = hopes.argsort(descending=True).tolist()
     for parent in [k for k in ranked if k in halves][: len(learner.spare)]:

@@ -85,7 +85,10 @@ class Progress:
 def publish(learner: Learner, progress: Progress, loss: float) -> FittedModel:
     """The model as it stands, without the sprites that are missed least."""
     model, spec = learner.model, progress.spec
-    gone = {*learner.spare, *least_missed(learner.ledger.errors, spec.n_sprites)}
+    rule, gone = progress.settings.reassignment, {*learner.spare}
+    if isinstance(rule, Swap):
+        errors = learner.ledger.errors
+        gone.update(least_missed(errors, spec.n_sprites, rule.size_power))
     kept = [k for k in range(len(model.sprites)) if k not in gone]
     full = FittedModel(model.spec, to_arrays(model), loss, **progress.summary())
     return replace(full.reordered(np.array(kept)), spec=spec)

@@ -247,7 +247,7 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
         state.search.align(part, state.sprites, count=count)
         for part in some.split(alignment.at_once(some))
     )
-    gone = least_missed(found.errors, count - n_gone)
+    gone = least_missed(found.errors, count - n_gone, rule.size_power)
     kept = [k for k in range(count) if k not in gone]
     return state.sprites[kept]
 

@@ -14,28 +14,39 @@ def noise_levels(errors: Tensor) -> Tensor:
     return (errors + FLOOR * best.mean()).clamp_min(1e-12)
 
 
-def removal_costs(costs: Tensor) -> Tensor:
+def by_size(totals: Tensor, owners: Tensor, power: float) -> Tensor:
+    """Sums over clusters (K,) as means times the clusters' sizes to a power.
+
+    owners (n,) are the clusters that images belong to. With a power of one, the sums.
+    """
+    counts = torch.bincount(owners, minlength=len(totals)).clamp_min(1)
+    return totals * counts.to(totals) ** (power - 1)
+
+
+def removal_costs(costs: Tensor, power: float = 1.0) -> Tensor:
     """What each sprite's images lose when they go to their second choice, (K,).
 
-    costs (n, K), infinite for sprites that are out of use.
+    costs (n, K), infinite for sprites that are out of use; see :func:`by_size`.
     """
     two, owners = costs.topk(2, 1, largest=False)
     lost = two[:, 1] - two[:, 0]
     total = torch.zeros_like(costs[0]).index_add_(0, owners[:, 0], lost)
+    total = by_size(total, owners[:, 0], power)
     return total.masked_fill(torch.isinf(costs[0]), torch.inf)
 
 
-def least_missed(errors: Tensor, n_kept: int) -> list[int]:
+def least_missed(errors: Tensor, n_kept: int, power: float = 1.0) -> list[int]:
     """Sprites to be taken out of use, one after the other, until `n_kept` are left.
 
     They are judged by logarithms of errors: an image's log-likelihood, but for a
     factor, where each has a noise level of its own. So a few images in bad light, which
-    no sprite draws well, weigh no more than as many clear ones.
+    no sprite draws well, weigh no more than as many clear ones. For `power` see
+    :func:`by_size`.
     """
     costs = noise_levels(errors).log()
     removed = []
     for _ in range(int(torch.isfinite(errors[0]).sum()) - n_kept):
-        removed.append(int(removal_costs(costs).argmin()))
+        removed.append(int(removal_costs(costs, power).argmin()))
         costs[:, removed[-1]] = torch.inf
     return removed
 
