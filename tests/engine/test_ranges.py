@@ -101,6 +101,7 @@ BAD = {
         "spares": (-1, 0.5),
         "until": SHARES,
         "n_images": COUNTS,
+        "size_power": SHARES,
     },
     ClonePerturb: {"check": COUNTS, "threshold": SIZES, "noise": SIZES},
     Milestones: {
