@@ -169,7 +169,7 @@ def leaning(images: NDArray, seed: int) -> NDArray:
 
 
 def rare_and_frequent(labels: NDArray, seed: int) -> NDArray:
-    """Indices of 880 images of one kind down to 62 of another, which is by chance."""
+    """Indices of 880 images of one kind down to 63 of another, which is by chance."""
     rng = np.random.default_rng(seed)
     counts = rng.permutation(np.geomspace(880, 63, 10).astype(int))
     chosen = [
