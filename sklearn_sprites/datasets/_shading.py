@@ -7,6 +7,7 @@ parts, so that a ray is inside it from the last entry to the first exit.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.random import RandomState
@@ -39,6 +40,7 @@ EPSILON = 1e-3
 FLOOR = np.array([0.52, 0.51, 0.50])
 LAMP = np.array([-3.5, -3.5, 8.0])
 LAMP_RADIUS = 0.35
+CORNERS = np.array(list(product((-1, 1), repeat=3)))  # of a cube, (8, 3)
 
 
 class Camera:
@@ -86,9 +88,10 @@ class Solid:
 
     def local(self, vectors: NDArray) -> NDArray:
         """Directions (3, ...) in the frame of the solid, in units of its half size."""
-        x, y, z = vectors / np.float32(self.half)
+        scaled = vectors / np.float32(self.half)
         if self.shape != "cube":
-            return np.stack([x, y, z])
+            return scaled
+        x, y, z = scaled
         cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         return np.stack([cos * x + sin * y, cos * y - sin * x, z])
 
@@ -171,8 +174,7 @@ def _arrange(n_objects: int, rng: RandomState) -> list[Solid]:
 
 def _corners(solid: Solid) -> NDArray:
     """Corners (8, 3) of a box around a solid."""
-    signs = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
-    return solid.center() + signs * [solid.radius, solid.radius, solid.half]
+    return solid.center() + CORNERS * [solid.radius, solid.radius, solid.half]
 
 
 def _to_lamp(points: NDArray, lamp: NDArray, size: int) -> NDArray:
@@ -221,11 +223,13 @@ def _shade(
     light = lit * (9 / distance) ** 2
     facing = to_lamp[2] / distance
     color = FLOOR[:, None, None].astype(np.float32) * (0.12 + 0.5 * light * facing)
+    flat = color.reshape(3, -1)  # a view
+    points, to_lamp, rays = (a.reshape(3, -1) for a in (points, to_lamp, rays))
     for number, solid in enumerate(solids, 1):
-        where = np.nonzero(shown == number)
-        at = (slice(None), *where)
-        toward = to_lamp[at] / distance[where]
-        color[at] = _glow(solid, points[at], toward, light[where], rays[at])
+        at = np.flatnonzero(shown == number)
+        toward = to_lamp.take(at, 1) / distance.take(at)
+        seen, there = rays.take(at, 1), points.take(at, 1)
+        flat[:, at] = _glow(solid, there, toward, light.take(at), seen)
     return color
 
 
