@@ -29,7 +29,8 @@ class Swap:
     images, brought into the sprite's frame), where they have to prove themselves. In
     the last third of the time that the rule has, sprites are taken away one by one, the
     least missed first, down to the number wanted. So a sprite moves only if the
-    training objective, reached after real training, is the better for it.
+    training objective, reached after real training, is the better for it, unless
+    `size_power` lets rare kinds count more.
 
     Parameters
     ----------
