@@ -29,7 +29,7 @@ OPTIONS = {
     "shields": {"n_clusters": 8, "n_backgrounds": 1},
     "crowded_center": {"n_clusters": 10, "pixel_weights": "center"},
 }
-SIZE_POWERS = {"uneven_rare": 0.25}  # of the rule that swaps sprites, if not 1
+SIZE_POWERS = {"uneven_rare": 0.25}  # of the rule that swaps sprites
 TARGETS = {
     "digits": (0.94, 15),
     "mnist": (0.970, 90),
@@ -70,8 +70,9 @@ def run_one(name: str, seed: int, folder: Path, model: str) -> dict:
         from sklearn_sprites import SpriteClustering, Swap
 
         flat = images
-        rule = Swap(size_power=SIZE_POWERS.get(name, 1.0))
-        estimator = SpriteClustering(**options, reassignment=rule, random_state=seed)
+        if name in SIZE_POWERS:
+            options = options | {"reassignment": Swap(size_power=SIZE_POWERS[name])}
+        estimator = SpriteClustering(**options, random_state=seed)
     began, busy = time.perf_counter(), time.process_time()
     estimator.fit(flat)
     fitted, busy = time.perf_counter(), time.process_time() - busy

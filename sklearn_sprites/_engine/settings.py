@@ -24,13 +24,17 @@ class Swap:
     """Try more sprites than wanted, and keep those that would be missed most.
 
     Training carries spare sprites. Every `every` epochs three quarters as many as there
-    are spares, those whose removal would cost least (their images go to their second
+    are spares, those that would be missed least (their images go to their second
     choice), are moved to the clusters that gain most by a split (2-means on a cluster's
     images, brought into the sprite's frame), where they have to prove themselves. In
     the last third of the time that the rule has, sprites are taken away one by one, the
-    least missed first, down to the number wanted. So a sprite moves only if the
-    training objective, reached after real training, is the better for it, unless
-    `size_power` lets rare kinds count more.
+    least missed first, down to the number wanted. So every move is judged after real
+    training.
+
+    How much a sprite is missed is what its images would lose in log-likelihood, on
+    average over the half of them that loses least: of two sprites for one kind, each
+    has many images that hardly need it. This counts times the number of images to the
+    power `size_power`.
 
     Parameters
     ----------
@@ -44,13 +48,13 @@ class Swap:
         Images on which splits are tested, and that decide which sprites go for good;
         of a set, at most three quarters or 1,000, whichever is more. Over a background,
         where an image takes longer, at most 1,000 decide what goes.
-    size_power : float, default=1.0
-        What a sprite is missed by, and what a split gains, is the mean over the images
-        of its cluster times their number to this power, between 0 and 1. With 1, the
-        sum, a split of a frequent kind may beat a sprite for a rare one; with 0 every
-        cluster counts alike, however small. Where some kinds are ten times as frequent
-        as others, 0.25 keeps more of these; where all are about as frequent, it would
-        rather give sprites to odd forms, or bad light, than keep two kinds apart.
+    size_power : float, default=0.5
+        How much a sprite is missed, and what a split gains, are means over the images
+        of a cluster times their number to this power, between 0 and 1. With 1 a split
+        of a frequent kind may beat a sprite for a rare one; with 0 every cluster counts
+        alike, however small. Where some kinds are ten times as frequent as others, 0.25
+        keeps more of these; where all are about as frequent, it would rather give
+        sprites to odd forms, or bad light, than keep two kinds apart.
 
     Raises
     ------
@@ -61,14 +65,14 @@ class Swap:
     --------
     >>> from sklearn_sprites import Swap
     >>> Swap(every=4)
-    Swap(every=4, spares=None, until=0.7, n_images=2000, size_power=1.0)
+    Swap(every=4, spares=None, until=0.7, n_images=2000, size_power=0.5)
     """
 
     every: int | None = None
     spares: int | None = None
     until: float = 0.7
     n_images: int = 2000
-    size_power: float = 1.0
+    size_power: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""

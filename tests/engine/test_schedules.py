@@ -1,4 +1,5 @@
 import json
+import math
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.run import shares
 from sklearn_sprites._engine.training.splits import (
     FLOOR,
+    how_missed,
     least_missed,
     removal_costs,
     split_gains,
@@ -127,18 +129,41 @@ def test_a_stage_ends_on_a_plateau_and_not_before():
     assert has_converged([0.0] * 8, 1e-3)
 
 
+def lost_by_half(costs, gone, power=1.0):
+    """The mean of what the half of a sprite's images lose that loses least, sized."""
+    mine = costs[costs.argmin(1) == gone]
+    others = [j for j in range(costs.shape[1]) if j != gone]
+    lost = sorted((mine[:, others].amin(1) - mine[:, gone]).tolist())
+    half = lost[: math.ceil(len(lost) / 2)]
+    return sum(half) / len(half) * len(lost) ** power if half else 0.0
+
+
 @attack
 @given(draws, st.integers(1, 20), st.integers(2, 5), st.floats(0, 1))
 def test_removal_costs_equal_their_definition(make, n, k, power):
     errors = make.uniform(n, k)
     owners = errors.argmin(1)
-    sums, costs = removal_costs(errors), removal_costs(errors, power)
+    costs, missed = removal_costs(errors), how_missed(errors, power)
     for gone in range(k):
         without = errors[:, [j for j in range(k) if j != gone]]
         lost = (without.amin(1) - errors.amin(1))[owners == gone]
-        torch.testing.assert_close(sums[gone], lost.sum())
-        expected = lost.mean() * len(lost) ** power if len(lost) else lost.sum()
-        torch.testing.assert_close(costs[gone], expected)
+        torch.testing.assert_close(costs[gone], lost.sum())
+        expected = lost_by_half(errors, gone, power)
+        torch.testing.assert_close(missed[gone].item(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_half_of_a_kind_goes_before_a_kind_that_loses_less_in_all():
+    amounts = torch.linspace(0, 2, 100)[:, None]  # of one kind, from border to far
+    one = torch.cat([torch.zeros(100, 1), amounts, torch.full((100, 1), 9.0)], 1)
+    other = one[:, [1, 0, 2]]
+    own = torch.tensor([[0.8, 9.0, 0.0]]).repeat(100, 1)
+    costs = torch.cat([one, other, own])
+    assert int(removal_costs(costs).argmin()) == 2
+    assert int(how_missed(costs).argmin()) in (0, 1)
+    without_one = costs.clone()
+    without_one[:, 1] = torch.inf
+    assert int(how_missed(without_one).argmin()) == 2
+    assert torch.isinf(how_missed(without_one)[1])
 
 
 def test_a_rare_kind_keeps_its_sprite_before_half_of_a_frequent_one():
@@ -163,11 +188,9 @@ def test_sprites_go_in_the_order_in_which_they_are_missed_least(make, n, k, data
     left = list(range(k))
     floor = FLOOR * errors.amin(1).mean()
     for sprite in gone:
-        costs = [
-            (errors[:, [j for j in left if j != other]].amin(1) + floor).log().sum()
-            for other in left
-        ]
-        assert left[int(torch.stack(costs).argmin())] == sprite
+        logs = (errors[:, left] + floor).log()
+        costs = [lost_by_half(logs, place) for place in range(len(left))]
+        assert left[costs.index(min(costs))] == sprite
         left.remove(sprite)
 
 

@@ -75,13 +75,13 @@ def test_spares_are_half_the_number_wanted_and_no_more_than_there_are_images():
 def test_what_goes_is_what_is_missed_least_also_after_others_went():
     errors = torch.tensor(
         [
-            [0.0, 9.0, 9.0, 1.0],  # the first sprite's image can go to the last
-            [9.0, 0.0, 2.0, 9.0],
-            [9.0, 9.0, 0.0, 9.0],
-            [1.5, 9.0, 9.0, 0.0],  # and the last one's to the first
+            [1.0, 9.0, 9.0, 1.5],  # the first sprite's image can go to the last
+            [9.0, 1.0, 3.0, 9.0],
+            [9.0, 9.0, 1.0, 9.0],
+            [1.75, 9.0, 9.0, 1.0],  # and the last one's to the first
         ]
     )
-    assert removal_costs(errors).tolist() == [1.0, 2.0, 9.0, 1.5]
+    assert removal_costs(errors).tolist() == [0.5, 2.0, 8.0, 0.75]
     assert least_missed(errors, 3) == [0]
     assert least_missed(errors, 2) == [0, 1]  # the last one has no second choice now
     assert least_missed(errors, 4) == []

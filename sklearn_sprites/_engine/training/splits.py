@@ -23,16 +23,45 @@ def by_size(totals: Tensor, owners: Tensor, power: float) -> Tensor:
     return totals * counts.to(totals) ** (power - 1)
 
 
-def removal_costs(costs: Tensor, power: float = 1.0) -> Tensor:
-    """What each sprite's images lose when they go to their second choice, (K,).
+def second_choices(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """What every image loses without its own sprite, (n,), and which that is, (n,).
 
-    costs (n, K), infinite for sprites that are out of use; see :func:`by_size`.
+    costs (n, K), infinite for sprites that are out of use.
     """
     two, owners = costs.topk(2, 1, largest=False)
-    lost = two[:, 1] - two[:, 0]
-    total = torch.zeros_like(costs[0]).index_add_(0, owners[:, 0], lost)
-    total = by_size(total, owners[:, 0], power)
+    return two[:, 1] - two[:, 0], owners[:, 0]
+
+
+def removal_costs(costs: Tensor) -> Tensor:
+    """What the images of each sprite lose together without it, (K,).
+
+    costs (n, K), infinite for sprites that are out of use.
+    """
+    lost, owners = second_choices(costs)
+    total = torch.zeros_like(costs[0]).index_add_(0, owners, lost)
     return total.masked_fill(torch.isinf(costs[0]), torch.inf)
+
+
+def how_missed(costs: Tensor, power: float = 1.0) -> Tensor:
+    """What a sprite's images lose, on average over those that lose least, (K,).
+
+    That is half of them. Of two sprites for one kind, each has many images near the
+    border that hardly need it, although others far from it do; a sprite with a kind of
+    its own has few. The average counts times the number of images to a power. costs as
+    in :func:`removal_costs`.
+    """
+    lost, owners = second_choices(costs)
+    order = lost.argsort()
+    order = order[owners[order].argsort(stable=True)]  # by owner, then by loss
+    lost, owners = lost[order], owners[order]
+    counts = torch.bincount(owners, minlength=costs.shape[1])
+    places = torch.arange(len(lost), device=lost.device)
+    ranks = places - (counts.cumsum(0) - counts)[owners]
+    n_least = (counts + 1) // 2
+    lost = lost.masked_fill(ranks >= n_least[owners], 0)
+    total = torch.zeros_like(costs[0]).index_add_(0, owners, lost)
+    missed = total / n_least.clamp_min(1) * counts.to(total) ** power
+    return missed.masked_fill(torch.isinf(costs[0]), torch.inf)
 
 
 def least_missed(errors: Tensor, n_kept: int, power: float = 1.0) -> list[int]:
@@ -41,12 +70,12 @@ def least_missed(errors: Tensor, n_kept: int, power: float = 1.0) -> list[int]:
     They are judged by logarithms of errors: an image's log-likelihood, but for a
     factor, where each has a noise level of its own. So a few images in bad light, which
     no sprite draws well, weigh no more than as many clear ones. For `power` see
-    :func:`by_size`.
+    :func:`how_missed`.
     """
     costs = noise_levels(errors).log()
     removed = []
     for _ in range(int(torch.isfinite(errors[0]).sum()) - n_kept):
-        removed.append(int(removal_costs(costs, power).argmin()))
+        removed.append(int(how_missed(costs, power).argmin()))
         costs[:, removed[-1]] = torch.inf
     return removed
 
