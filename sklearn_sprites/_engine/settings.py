@@ -48,13 +48,14 @@ class Swap:
         Images on which splits are tested, and that decide which sprites go for good;
         of a set, at most three quarters or 1,000, whichever is more. Over a background,
         where an image takes longer, at most 1,000 decide what goes.
-    size_power : float, default=0.5
+    size_power : float or None, default=None
         How much a sprite is missed, and what a split gains, are means over the images
         of a cluster times their number to this power, between 0 and 1. With 1 a split
         of a frequent kind may beat a sprite for a rare one; with 0 every cluster counts
         alike, however small. Where some kinds are ten times as frequent as others, 0.25
         keeps more of these; where all are about as frequent, it would rather give
-        sprites to odd forms, or bad light, than keep two kinds apart.
+        sprites to odd forms, or bad light, than keep two kinds apart. ``None``: 0.5 for
+        opaque sprites, 0.75 over a background, where pictures behind make more of them.
 
     Raises
     ------
@@ -65,14 +66,14 @@ class Swap:
     --------
     >>> from sklearn_sprites import Swap
     >>> Swap(every=4)
-    Swap(every=4, spares=None, until=0.7, n_images=2000, size_power=0.5)
+    Swap(every=4, spares=None, until=0.7, n_images=2000, size_power=None)
     """
 
     every: int | None = None
     spares: int | None = None
     until: float = 0.7
     n_images: int = 2000
-    size_power: float = 0.5
+    size_power: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -83,7 +84,7 @@ class Swap:
                 "spares": OrNone(COUNT_OR_ZERO),
                 "until": SHARE,
                 "n_images": COUNT,
-                "size_power": SHARE,
+                "size_power": OrNone(SHARE),
             },
         )
 

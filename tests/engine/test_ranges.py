@@ -101,7 +101,7 @@ BAD = {
         "spares": (-1, 0.5),
         "until": SHARES,
         "n_images": COUNTS,
-        "size_power": SHARES,
+        "size_power": [bad for bad in SHARES if bad is not None],
     },
     ClonePerturb: {"check": COUNTS, "threshold": SIZES, "noise": SIZES},
     Milestones: {

@@ -27,7 +27,11 @@ from sklearn_sprites._engine.training.reassignment import (
     turnover,
     wishes,
 )
-from sklearn_sprites._engine.training.splits import least_missed, removal_costs
+from sklearn_sprites._engine.training.splits import (
+    least_missed,
+    removal_costs,
+    size_power,
+)
 from sklearn_sprites._engine.training.witnesses import call_witnesses, witnesses_at
 from tests.strategies import Draws, attack
 
@@ -70,6 +74,8 @@ def test_spares_are_half_the_number_wanted_and_no_more_than_there_are_images():
     assert spare_count(ClonePerturb(), 10, 1000) == 0
     assert spare_count(None, 10, 1000) == 0
     assert epochs_between(Swap(), True) > epochs_between(Swap(), False)
+    assert size_power(Swap(), False) < size_power(Swap(), True) < 1
+    assert size_power(Swap(size_power=0.0), True) == 0
 
 
 def test_what_goes_is_what_is_missed_least_also_after_others_went():

@@ -18,6 +18,7 @@ from sklearn_sprites._engine.training.splits import (
     by_size,
     least_missed,
     noise_levels,
+    size_power,
     split_gains,
 )
 from sklearn_sprites._engine.training.start import first_family
@@ -188,7 +189,8 @@ def prune(
     if learner.n_used <= n_kept:
         return
     errors = prospects(learner, witnesses, active)
-    gone = least_missed(errors, n_kept, rule.size_power)
+    power = size_power(rule, learner.model.spec.is_layered)
+    gone = least_missed(errors, n_kept, power)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
 
@@ -247,7 +249,8 @@ def grow(
     gains, halves = split_gains(
         features, owners, learner.model.spec.n_sprites, learner.draws
     )
-    gains = by_size(gains, owners, rule.size_power)
+    power = size_power(rule, learner.model.spec.is_layered)
+    gains = by_size(gains, owners, power)
     hopes = gains * 0.5 ** learner.splits.to(gains)
     ranked = hopes.argsort(descending=True).tolist()
     for parent in [k for k in ranked if k in halves][: len(learner.spare)]:

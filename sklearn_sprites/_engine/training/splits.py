@@ -3,15 +3,25 @@
 import torch
 from torch import Tensor
 
+from sklearn_sprites._engine.settings import Swap
+
 FLOOR = 0.1  # of the mean error: images drawn perfectly do not decide alone
 SMALLEST_SPLIT = 20  # images below which a cluster is not split
 POWER_STEPS, SPLIT_STEPS = 6, 20  # towards a principal direction; of 2-means
+SIZE_POWER, LAYERED_POWER = 0.5, 0.75  # by which clusters' sizes count
 
 
 def noise_levels(errors: Tensor) -> Tensor:
     """What errors of images, (m,) or (m, K), are measured by: themselves, floored."""
     best = errors if errors.ndim == 1 else errors.amin(1)
     return (errors + FLOOR * best.mean()).clamp_min(1e-12)
+
+
+def size_power(rule: Swap, is_layered: bool) -> float:
+    """The power of clusters' sizes: over backgrounds there are more odd forms."""
+    if rule.size_power is not None:
+        return rule.size_power
+    return LAYERED_POWER if is_layered else SIZE_POWER
 
 
 def by_size(totals: Tensor, owners: Tensor, power: float) -> Tensor:
