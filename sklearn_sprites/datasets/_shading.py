@@ -59,14 +59,17 @@ class Camera:
         rays /= np.linalg.norm(rays, axis=0)
         self.rays = rays.astype(np.float32)
 
-    def window(self, points: NDArray) -> tuple[slice, slice]:
-        """The part of the picture around the convex hull of points (..., 3)."""
-        x, y, z = self.axes @ (points.reshape(-1, 3) - EYE).T
+    def windows(self, points: NDArray) -> list[tuple[slice, slice]]:
+        """The parts of the picture around convex hulls of points (n, m, 3)."""
+        x, y, z = np.moveaxis((points - EYE) @ self.axes.T, -1, 0)
         where = np.stack([-y, x]) / z / HALF_WIDTH
-        low, high = where.min(axis=1), where.max(axis=1)
-        low, high = ((np.array([low, high]) + 1) / 2 * self.side).clip(0, self.side)
+        ends = np.stack([where.min(axis=2), where.max(axis=2)])
+        low, high = ((ends + 1) / 2 * self.side).clip(0, self.side)
         low, high = np.floor(low).astype(int), np.ceil(high).astype(int)
-        return slice(low[0], high[0]), slice(low[1], high[1])
+        return [
+            (slice(top, bottom), slice(left, right))
+            for top, left, bottom, right in np.concatenate([low, high]).T.tolist()
+        ]
 
 
 @dataclass(frozen=True)
@@ -140,15 +143,20 @@ def render(
     rays = camera.rays
     depth = -np.float32(EYE[2]) / rays[2]
     shown = np.zeros(depth.shape, np.uint8)
-    for number, solid in enumerate(solids, 1):
-        window = camera.window(_corners(solid))
+    boxes = np.stack([_corners(solid) for solid in solids])
+    for number, (solid, window) in enumerate(
+        zip(solids, camera.windows(boxes), strict=True), 1
+    ):
         enter, leave = solid.cross(EYE.astype(np.float32), rays[:, *window])
         nearer = (enter < leave) & (enter < depth[window])
         depth[window][nearer] = enter[nearer]
         shown[window][nearer] = number
     points = EYE.astype(np.float32)[:, None, None] + depth * rays
     to_lamp = _to_lamp(points, lamp, camera.size)
-    lit = _lit(solids, points, to_lamp, lamp, camera)
+    lit = np.ones(depth.shape, np.float32)
+    shadows = camera.windows(_shadow_hulls(solids, boxes, lamp))
+    for solid, window in zip(solids, shadows, strict=True):
+        lit[window][_hides(solid, points[:, *window], to_lamp[:, *window])] = 0
     color = _shade(solids, shown, points, to_lamp, lit * np.float32(strength), rays)
     return _develop(color), *_label(solids, shown)
 
@@ -185,26 +193,20 @@ def _to_lamp(points: NDArray, lamp: NDArray, size: int) -> NDArray:
     return np.tile(place.astype(np.float32), (1, size, size)) - points
 
 
-def _lit(
-    solids: list[Solid],
-    points: NDArray,
-    to_lamp: NDArray,
-    lamp: NDArray,
-    camera: Camera,
-) -> NDArray:
-    """1 where the lamp shines on a point, 0 in the shadow of a solid."""
-    lit = np.ones(points.shape[1:], np.float32)
-    for solid in solids:
-        corners = _corners(solid)
-        down = corners - lamp
-        shadow = lamp + down * (lamp[2] / -down[:, 2:])
-        spread = LAMP_RADIUS * 2 * solid.half / (lamp[2] - 2 * solid.half)
-        wider = [shadow + spread * np.array([sx, sy, 0]) for sx, sy in _SIGNS]
-        window = camera.window(np.concatenate([corners, *wider]))
-        enter, leave = solid.cross(points[:, *window], to_lamp[:, *window])
-        hidden = (enter < leave) & (leave > EPSILON) & (enter < 1)
-        lit[window][hidden] = 0
-    return lit
+def _shadow_hulls(solids: list[Solid], boxes: NDArray, lamp: NDArray) -> NDArray:
+    """Points (n, 40, 3) around solids in boxes (n, 8, 3) and their soft shadows."""
+    down = boxes - lamp
+    shadow = lamp + down * (lamp[2] / -down[..., 2:])
+    height = 2 * np.array([solid.half for solid in solids])[:, None, None]
+    spread = LAMP_RADIUS * height / (lamp[2] - height)
+    wider = [shadow + spread * np.array([sx, sy, 0]) for sx, sy in _SIGNS]
+    return np.concatenate([boxes, *wider], axis=1)
+
+
+def _hides(solid: Solid, points: NDArray, to_lamp: NDArray) -> NDArray:
+    """Where a solid is between points (3, h, w) and the lamp: (h, w), bool."""
+    enter, leave = solid.cross(points, to_lamp)
+    return (enter < leave) & (leave > EPSILON) & (enter < 1)
 
 
 _SIGNS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
