@@ -32,9 +32,9 @@ class Swap:
     training.
 
     How much a sprite is missed is what its images would lose in log-likelihood, on
-    average over the half of them that loses least: of two sprites for one kind, each
-    has many images that hardly need it. This counts times the number of images to the
-    power `size_power`.
+    average, times their number to the power `size_power`. The average is over all over
+    a background. It is over the half that loses least for opaque sprites: of two for
+    one kind, each has many images that hardly need it.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Swap:
         alike, however small. Where some kinds are ten times as frequent as others, 0.25
         keeps more of these; where all are about as frequent, it would rather give
         sprites to odd forms, or bad light, than keep two kinds apart. ``None``: 0.5 for
-        opaque sprites, 0.75 over a background, where pictures behind make more of them.
+        opaque sprites, 1 over a background, where pictures behind make more odd forms.
 
     Raises
     ------

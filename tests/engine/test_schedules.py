@@ -20,6 +20,7 @@ from sklearn_sprites._engine.training.plateau import has_converged, has_settled
 from sklearn_sprites._engine.training.run import shares
 from sklearn_sprites._engine.training.splits import (
     FLOOR,
+    Judgment,
     how_missed,
     least_missed,
     removal_costs,
@@ -129,26 +130,29 @@ def test_a_stage_ends_on_a_plateau_and_not_before():
     assert has_converged([0.0] * 8, 1e-3)
 
 
-def lost_by_half(costs, gone, power=1.0):
-    """The mean of what the half of a sprite's images lose that loses least, sized."""
+def lost_by_part(costs, gone, how):
+    """The mean of what the part of a sprite's images lose that loses least, sized."""
     mine = costs[costs.argmin(1) == gone]
     others = [j for j in range(costs.shape[1]) if j != gone]
     lost = sorted((mine[:, others].amin(1) - mine[:, gone]).tolist())
-    half = lost[: math.ceil(len(lost) / 2)]
-    return sum(half) / len(half) * len(lost) ** power if half else 0.0
+    part = lost[: math.ceil(how.part * len(lost))]
+    return sum(part) / len(part) * len(lost) ** how.power if part else 0.0
+
+
+judgments = st.builds(Judgment, st.sampled_from([0.25, 0.5, 1.0]), st.floats(0, 1))
 
 
 @attack
-@given(draws, st.integers(1, 20), st.integers(2, 5), st.floats(0, 1))
-def test_removal_costs_equal_their_definition(make, n, k, power):
+@given(draws, st.integers(1, 20), st.integers(2, 5), judgments)
+def test_removal_costs_equal_their_definition(make, n, k, how):
     errors = make.uniform(n, k)
     owners = errors.argmin(1)
-    costs, missed = removal_costs(errors), how_missed(errors, power)
+    costs, missed = removal_costs(errors), how_missed(errors, how)
     for gone in range(k):
         without = errors[:, [j for j in range(k) if j != gone]]
         lost = (without.amin(1) - errors.amin(1))[owners == gone]
         torch.testing.assert_close(costs[gone], lost.sum())
-        expected = lost_by_half(errors, gone, power)
+        expected = lost_by_part(errors, gone, how)
         torch.testing.assert_close(missed[gone].item(), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -159,11 +163,14 @@ def test_half_of_a_kind_goes_before_a_kind_that_loses_less_in_all():
     own = torch.tensor([[0.8, 9.0, 0.0]]).repeat(100, 1)
     costs = torch.cat([one, other, own])
     assert int(removal_costs(costs).argmin()) == 2
-    assert int(how_missed(costs).argmin()) in (0, 1)
+    assert int(how_missed(costs, Judgment()).argmin()) == 2
+    half = Judgment(part=0.5)
+    assert int(how_missed(costs, half).argmin()) in (0, 1)
     without_one = costs.clone()
     without_one[:, 1] = torch.inf
-    assert int(how_missed(without_one).argmin()) == 2
-    assert torch.isinf(how_missed(without_one)[1])
+    missed = how_missed(without_one, half)
+    assert int(missed.argmin()) == 2
+    assert torch.isinf(missed[1])
 
 
 def test_a_rare_kind_keeps_its_sprite_before_half_of_a_frequent_one():
@@ -172,24 +179,25 @@ def test_a_rare_kind_keeps_its_sprite_before_half_of_a_frequent_one():
     rare = torch.tensor([[9.0, 9.0, 1.0, 4.0]]).repeat(30, 1)
     near = torch.tensor([[9.0, 9.0, 3.0, 1.0]]).repeat(200, 1)
     errors = torch.cat([half, other, rare, near])
-    assert least_missed(errors, 3) == [2]
-    (gone,) = least_missed(errors, 3, 0.25)
+    assert least_missed(errors, 3, Judgment()) == [2]
+    by_root = Judgment(power=0.25)
+    (gone,) = least_missed(errors, 3, by_root)
     assert gone in (0, 1)
-    assert least_missed(errors, 2, 0.25) == [gone, 2]
+    assert least_missed(errors, 2, by_root) == [gone, 2]
 
 
 @attack
-@given(draws, st.integers(1, 20), st.integers(2, 6), st.data())
-def test_sprites_go_in_the_order_in_which_they_are_missed_least(make, n, k, data):
+@given(draws, st.integers(1, 20), st.integers(2, 6), judgments, st.data())
+def test_sprites_go_in_the_order_in_which_they_are_missed_least(make, n, k, how, data):
     errors = make.uniform(n, k)
     kept = data.draw(st.integers(1, k))
-    gone = least_missed(errors, kept)
+    gone = least_missed(errors, kept, how)
     assert len(gone) == len(set(gone)) == k - kept
     left = list(range(k))
     floor = FLOOR * errors.amin(1).mean()
     for sprite in gone:
         logs = (errors[:, left] + floor).log()
-        costs = [lost_by_half(logs, place) for place in range(len(left))]
+        costs = [lost_by_part(logs, place, how) for place in range(len(left))]
         assert left[costs.index(min(costs))] == sprite
         left.remove(sprite)
 
@@ -200,7 +208,7 @@ def test_a_few_images_that_nobody_draws_well_count_no_more_than_others():
     middle = torch.tensor([[4.0, 1.0, 9.0]]).repeat(30, 1)
     errors = torch.cat([clear, dark, middle])
     assert int(removal_costs(errors).argmin()) == 0  # loses 30, the last one 600
-    assert least_missed(errors, 2) == [2]
+    assert least_missed(errors, 2, Judgment()) == [2]
 
 
 def test_a_cluster_of_two_kinds_gains_by_a_split():

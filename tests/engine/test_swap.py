@@ -28,9 +28,10 @@ from sklearn_sprites._engine.training.reassignment import (
     wishes,
 )
 from sklearn_sprites._engine.training.splits import (
+    Judgment,
+    judgment,
     least_missed,
     removal_costs,
-    size_power,
 )
 from sklearn_sprites._engine.training.witnesses import call_witnesses, witnesses_at
 from tests.strategies import Draws, attack
@@ -74,8 +75,15 @@ def test_spares_are_half_the_number_wanted_and_no_more_than_there_are_images():
     assert spare_count(ClonePerturb(), 10, 1000) == 0
     assert spare_count(None, 10, 1000) == 0
     assert epochs_between(Swap(), True) > epochs_between(Swap(), False)
-    assert size_power(Swap(), False) < size_power(Swap(), True) < 1
-    assert size_power(Swap(size_power=0.0), True) == 0
+
+
+def test_over_backgrounds_all_images_tell_how_a_sprite_is_missed_and_sizes_count():
+    opaque, layered = judgment(Swap(), False), judgment(Swap(), True)
+    assert opaque.part < layered.part == 1
+    assert opaque.power < layered.power == 1
+    for usual, is_layered in ((opaque, False), (layered, True)):
+        given = judgment(Swap(size_power=0.25), is_layered)
+        assert given == usual._replace(power=0.25)
 
 
 def test_what_goes_is_what_is_missed_least_also_after_others_went():
@@ -88,9 +96,10 @@ def test_what_goes_is_what_is_missed_least_also_after_others_went():
         ]
     )
     assert removal_costs(errors).tolist() == [0.5, 2.0, 8.0, 0.75]
-    assert least_missed(errors, 3) == [0]
-    assert least_missed(errors, 2) == [0, 1]  # the last one has no second choice now
-    assert least_missed(errors, 4) == []
+    how = Judgment()
+    assert least_missed(errors, 3, how) == [0]
+    assert least_missed(errors, 2, how) == [0, 1]  # the last has no second choice now
+    assert least_missed(errors, 4, how) == []
 
 
 def learner_of(sprites, images, names=("affine",)):

@@ -16,9 +16,9 @@ from sklearn_sprites._engine.training.likeness import in_every_pose
 from sklearn_sprites._engine.training.loop import Learner
 from sklearn_sprites._engine.training.splits import (
     by_size,
+    judgment,
     least_missed,
     noise_levels,
-    size_power,
     split_gains,
 )
 from sklearn_sprites._engine.training.start import first_family
@@ -189,8 +189,8 @@ def prune(
     if learner.n_used <= n_kept:
         return
     errors = prospects(learner, witnesses, active)
-    power = size_power(rule, learner.model.spec.is_layered)
-    gone = least_missed(errors, n_kept, power)
+    how = judgment(rule, learner.model.spec.is_layered)
+    gone = least_missed(errors, n_kept, how)
     learner.ledger.retire(gone)
     learner.spare.extend(gone)
 
@@ -249,8 +249,8 @@ def grow(
     gains, halves = split_gains(
         features, owners, learner.model.spec.n_sprites, learner.draws
     )
-    power = size_power(rule, learner.model.spec.is_layered)
-    gains = by_size(gains, owners, power)
+    how = judgment(rule, learner.model.spec.is_layered)
+    gains = by_size(gains, owners, how.power)
     hopes = gains * 0.5 ** learner.splits.to(gains)
     ranked = hopes.argsort(descending=True).tolist()
     for parent in [k for k in ranked if k in halves][: len(learner.spare)]:

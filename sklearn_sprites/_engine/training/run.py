@@ -34,7 +34,7 @@ from sklearn_sprites._engine.training.reassignment import (
     sprites_kept,
     turnover,
 )
-from sklearn_sprites._engine.training.splits import least_missed, size_power
+from sklearn_sprites._engine.training.splits import judgment, least_missed
 from sklearn_sprites._engine.training.start import Lesson, weighted_variance
 from sklearn_sprites.exceptions import TrainingDivergedError
 
@@ -88,8 +88,8 @@ def publish(learner: Learner, progress: Progress, loss: float) -> FittedModel:
     rule, gone = progress.settings.reassignment, {*learner.spare}
     if isinstance(rule, Swap):
         errors = learner.ledger.errors
-        power = size_power(rule, spec.is_layered)
-        gone.update(least_missed(errors, spec.n_sprites, power))
+        how = judgment(rule, spec.is_layered)
+        gone.update(least_missed(errors, spec.n_sprites, how))
     kept = [k for k in range(len(model.sprites)) if k not in gone]
     full = FittedModel(model.spec, to_arrays(model), loss, **progress.summary())
     return replace(full.reordered(np.array(kept)), spec=spec)

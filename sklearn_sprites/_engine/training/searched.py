@@ -29,7 +29,7 @@ from sklearn_sprites._engine.records import EpochInfo, FittedModel
 from sklearn_sprites._engine.settings import ClonePerturb, Swap, TrainingSettings
 from sklearn_sprites._engine.spec import WARPS, ModelSpec
 from sklearn_sprites._engine.training.plateau import has_converged
-from sklearn_sprites._engine.training.splits import least_missed, size_power
+from sklearn_sprites._engine.training.splits import judgment, least_missed
 from sklearn_sprites._engine.training.start import (
     IMAGES_PER_ROUND,
     image_weights,
@@ -247,8 +247,8 @@ def without_spares(state: Rounds, most: int | None = None) -> Tensor:
         state.search.align(part, state.sprites, count=count)
         for part in some.split(alignment.at_once(some))
     )
-    power = size_power(rule, state.spec.is_layered)
-    gone = least_missed(found.errors, count - n_gone, power)
+    how = judgment(rule, state.spec.is_layered)
+    gone = least_missed(found.errors, count - n_gone, how)
     kept = [k for k in range(count) if k not in gone]
     return state.sprites[kept]
 

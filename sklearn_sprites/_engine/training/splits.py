@@ -1,5 +1,7 @@
 """Which sprite could go, and which cluster wants two: the arithmetic of a swap."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,21 @@ from sklearn_sprites._engine.settings import Swap
 FLOOR = 0.1  # of the mean error: images drawn perfectly do not decide alone
 SMALLEST_SPLIT = 20  # images below which a cluster is not split
 POWER_STEPS, SPLIT_STEPS = 6, 20  # towards a principal direction; of 2-means
-SIZE_POWER, LAYERED_POWER = 0.5, 0.75  # by which clusters' sizes count
+
+
+class Judgment(NamedTuple):
+    """What of a cluster counts where sprites are compared.
+
+    Of what its images lose without their sprite, the mean over the `part` that loses
+    least; and its size, the number of its images, to a `power`.
+    """
+
+    part: float = 1.0
+    power: float = 1.0
+
+
+OPAQUE = Judgment(0.5, 0.5)
+LAYERED = Judgment()  # what is behind makes some images of any kind lose nothing
 
 
 def noise_levels(errors: Tensor) -> Tensor:
@@ -17,11 +33,10 @@ def noise_levels(errors: Tensor) -> Tensor:
     return (errors + FLOOR * best.mean()).clamp_min(1e-12)
 
 
-def size_power(rule: Swap, is_layered: bool) -> float:
-    """The power of clusters' sizes: over backgrounds there are more odd forms."""
-    if rule.size_power is not None:
-        return rule.size_power
-    return LAYERED_POWER if is_layered else SIZE_POWER
+def judgment(rule: Swap, is_layered: bool) -> Judgment:
+    """The usual one, but for a power that is given."""
+    usual = LAYERED if is_layered else OPAQUE
+    return usual if rule.size_power is None else usual._replace(power=rule.size_power)
 
 
 def by_size(totals: Tensor, owners: Tensor, power: float) -> Tensor:
@@ -52,13 +67,13 @@ def removal_costs(costs: Tensor) -> Tensor:
     return total.masked_fill(torch.isinf(costs[0]), torch.inf)
 
 
-def how_missed(costs: Tensor, power: float = 1.0) -> Tensor:
+def how_missed(costs: Tensor, how: Judgment) -> Tensor:
     """What a sprite's images lose, on average over those that lose least, (K,).
 
-    That is half of them. Of two sprites for one kind, each has many images near the
-    border that hardly need it, although others far from it do; a sprite with a kind of
-    its own has few. The average counts times the number of images to a power. costs as
-    in :func:`removal_costs`.
+    Of two sprites for one kind, each has many images near the border that hardly need
+    it, although others far from it do; a sprite with a kind of its own has few. The
+    average counts times the number of images to a power. costs as in
+    :func:`removal_costs`.
     """
     lost, owners = second_choices(costs)
     order = lost.argsort()
@@ -67,25 +82,24 @@ def how_missed(costs: Tensor, power: float = 1.0) -> Tensor:
     counts = torch.bincount(owners, minlength=costs.shape[1])
     places = torch.arange(len(lost), device=lost.device)
     ranks = places - (counts.cumsum(0) - counts)[owners]
-    n_least = (counts + 1) // 2
+    n_least = (how.part * counts).ceil().long()
     lost = lost.masked_fill(ranks >= n_least[owners], 0)
     total = torch.zeros_like(costs[0]).index_add_(0, owners, lost)
-    missed = total / n_least.clamp_min(1) * counts.to(total) ** power
+    missed = total / n_least.clamp_min(1) * counts.to(total) ** how.power
     return missed.masked_fill(torch.isinf(costs[0]), torch.inf)
 
 
-def least_missed(errors: Tensor, n_kept: int, power: float = 1.0) -> list[int]:
+def least_missed(errors: Tensor, n_kept: int, how: Judgment) -> list[int]:
     """Sprites to be taken out of use, one after the other, until `n_kept` are left.
 
     They are judged by logarithms of errors: an image's log-likelihood, but for a
     factor, where each has a noise level of its own. So a few images in bad light, which
-    no sprite draws well, weigh no more than as many clear ones. For `power` see
-    :func:`how_missed`.
+    no sprite draws well, weigh no more than as many clear ones.
     """
     costs = noise_levels(errors).log()
     removed = []
     for _ in range(int(torch.isfinite(errors[0]).sum()) - n_kept):
-        removed.append(int(how_missed(costs, power).argmin()))
+        removed.append(int(how_missed(costs, how).argmin()))
         costs[:, removed[-1]] = torch.inf
     return removed
 
