@@ -10,7 +10,7 @@ from tests.pictures import make_model
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def bars_and_blocks(turned, n_bars=80, n_blocks=10, side=12):
+def bars_and_blocks(turned, n_bars=80, n_blocks=18, side=12):
     """Many bars, half of them wider, and a few blocks; which are blocks."""
     draws = np.random.default_rng(0)
     bar, wide, block = np.zeros((3, side, side))
@@ -29,7 +29,9 @@ def bars_and_blocks(turned, n_bars=80, n_blocks=10, side=12):
 
 
 @pytest.mark.parametrize("name", ["translation", "similarity"])
-@pytest.mark.parametrize(("power", "is_kept"), [(1.0, False), (0.25, True)])
+@pytest.mark.parametrize(
+    ("power", "is_kept"), [(1.0, False), (None, True), (0.25, True)]
+)
 def test_a_rare_kind_has_a_sprite_if_sizes_count_little(name, power, is_kept):
     images, is_block = bars_and_blocks(turned=name == "similarity")
     rule = Swap(size_power=power)
