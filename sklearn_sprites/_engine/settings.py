@@ -32,9 +32,9 @@ class Swap:
     training.
 
     How much a sprite is missed is what its images would lose in log-likelihood, on
-    average, times their number to the power `size_power`. The average is over all over
-    a background. It is over the half that loses least for opaque sprites: of two for
-    one kind, each has many images that hardly need it.
+    average, times their number to the power `size_power`. Of opaque sprites only the
+    half of the images counts that loses least: of two sprites for one kind, each has
+    many images that hardly need it. Over a background all images count.
 
     Parameters
     ----------
