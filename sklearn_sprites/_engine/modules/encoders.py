@@ -7,12 +7,11 @@ and filled afterwards, so that torch's global generator is never used.
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 SMALL_FEATURES = 256
 SMALL_MAPS = 16  # channels that are flattened
@@ -126,32 +125,12 @@ def wrap_encoder(
 class _ChannelsLast(nn.Sequential):
     """Layers that see images with channels last in memory, where convolutions are fast.
 
-    On CPUs without AVX-512 those of one channel learn several times as fast so.
+    Most images come so; here they do, whatever was done to them before.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         seen: Tensor = super().forward(images.to(memory_format=torch.channels_last))
         return seen
-
-
-class _Flatten(nn.Module):
-    """Maps (B, C, h, w) to (B, C h w); their gradients, too, have channels last."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        flat: Tensor = _FlattenFunction.apply(maps)
-        return flat
-
-
-class _FlattenFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor) -> Tensor:
-        ctx.shape = maps.shape
-        return maps.flatten(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad.reshape(ctx.shape).contiguous(memory_format=torch.channels_last)
 
 
 def _stride(size: int, stage: int) -> int:
@@ -169,7 +148,7 @@ def _small(channels: int, height: int, width: int) -> nn.Module:
         stages += _conv(into, 32 if stage else 16, 3 if stage else 5, stride)
         stage += 1
     stages += _conv(32, SMALL_MAPS, 3, 1)  # (B, 16, at most 10, at most 10)
-    stages += [_Flatten(), nn.Linear(SMALL_MAPS * size[0] * size[1], SMALL_FEATURES)]
+    stages += [nn.Flatten(), nn.Linear(SMALL_MAPS * size[0] * size[1], SMALL_FEATURES)]
     return _ChannelsLast(*stages, nn.ReLU())
 
 
