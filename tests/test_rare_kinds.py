@@ -10,7 +10,7 @@ from tests.pictures import make_model
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def bars_and_blocks(turned, n_bars=80, n_blocks=18, side=12):
+def bars_and_blocks(turned, n_bars=80, n_blocks=10, side=12):
     """Many bars, half of them wider, and a few blocks; which are blocks."""
     draws = np.random.default_rng(0)
     bar, wide, block = np.zeros((3, side, side))
@@ -30,10 +30,11 @@ def bars_and_blocks(turned, n_bars=80, n_blocks=18, side=12):
 
 @pytest.mark.parametrize("name", ["translation", "similarity"])
 @pytest.mark.parametrize(
-    ("power", "is_kept"), [(1.0, False), (None, True), (0.25, True)]
+    ("power", "n_blocks", "is_kept"),
+    [(1.0, 10, False), (1.0, 18, False), (None, 18, True), (0.25, 10, True)],
 )
-def test_a_rare_kind_has_a_sprite_if_sizes_count_little(name, power, is_kept):
-    images, is_block = bars_and_blocks(turned=name == "similarity")
+def test_a_rare_kind_has_a_sprite_if_sizes_count_little(name, power, n_blocks, is_kept):
+    images, is_block = bars_and_blocks(turned=name == "similarity", n_blocks=n_blocks)
     rule = Swap(size_power=power)
     model = make_model(2, transformations=(name,), reassignment=rule, max_epochs=12)
     labels = model.fit(images).labels_
